@@ -1,0 +1,1 @@
+"""Azure's network as data: what the policy engine, the lab and the diagnosis read."""
