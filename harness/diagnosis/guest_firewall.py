@@ -1,0 +1,155 @@
+"""Step 3: a VM's own firewall blocks.
+
+Microsoft: disable the firewall, test, enable it again. This step does it without touching
+anything: a packet that arrives at the target's NIC and gets no answer, or a refusal from a
+host on which a process listens, was stopped in the guest; SYN-RECEIVED in the target's
+socket table tells a dropped answer from a dropped request. The rules are read as well and
+name the guilty one; rules that depend on what cannot be decided (rate limits, unknown
+matches) are shown, not believed. Without root neither captures nor rules are to be had:
+then this step is silent and the judge says what is missing.
+"""
+
+from __future__ import annotations
+
+from harness.diagnosis.evidence import Answer, End, FlowEvidence, Traffic
+from harness.diagnosis.place import Located, Place
+from harness.guest.ruleset import Action, Ruling
+from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
+from harness.taxonomy import TAXONOMY, fix
+
+
+def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
+    """Blocks by the source's firewall, the target's, and on the answer's way, in that order."""
+    if evidence.success or evidence.traffic is None:
+        return ()
+    found = (
+        _outbound(evidence, evidence.traffic),
+        _inbound(evidence, evidence.traffic),
+        _answers(evidence, evidence.traffic),
+    )
+    return tuple(located for located in found if located is not None)
+
+
+def _outbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
+    """The source's own firewall stops the flow before it leaves the NIC."""
+    ruling = evidence.outbound_at_source()
+    if traffic.left_source is True:
+        return None
+    kept_back = traffic.left_source is False and traffic.outcome in (Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.REFUSED)
+    if not _blocks(ruling) and not (kept_back and (ruling is None or ruling.doubts)):
+        return None
+    return Located(Place.SOURCE_GUEST, _finding(Cause.OUTBOUND_DROP, evidence, evidence.source, ruling, chain="OUTPUT"))
+
+
+def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
+    """The target's own firewall drops or rejects what arrives."""
+    if traffic.accepted or traffic.answer_left is Answer.ACCEPT:
+        return None
+    ruling = evidence.inbound_at_target()
+    refused = traffic.answer_left in (Answer.RESET, Answer.ICMP_ERROR) or (
+        traffic.arrived_target is not False and traffic.outcome in (Outcome.REFUSED, Outcome.PROHIBITED)
+    )
+    if _blocks(ruling):
+        assert ruling is not None
+        rejects = ruling.action is Action.REJECT
+        if traffic.arrived_target is True and rejects != refused:
+            # the packets contradict the rules as read: a drop cannot answer
+            if refused and not evidence.serving:
+                return None
+            rejects = refused
+    elif _stopped_in_guest(evidence, traffic, refused) and (ruling is None or ruling.doubts):
+        rejects = refused
+    else:
+        return None
+    cause = Cause.INBOUND_REJECT if rejects else Cause.INBOUND_DROP
+    return Located(Place.TARGET_GUEST, _finding(cause, evidence, evidence.target, ruling, chain="INPUT"))
+
+
+def _stopped_in_guest(evidence: FlowEvidence, traffic: Traffic, refused: bool) -> bool:
+    """Whether the packets alone prove that the guest stopped the flow, whatever its rules say."""
+    if traffic.arrived_target is not True:
+        return False
+    if refused:
+        # a host that refuses although a process listens on that very address and port
+        return bool(evidence.serving)
+    if evidence.flow.protocol is Protocol.TCP:
+        # Linux answers every SYN that reaches it, with SYN-ACK or RST; the exception is a full accept queue
+        full = any(socket.backlog_full for socket in evidence.serving or ())
+        return traffic.answer_left is Answer.NONE and traffic.accepted is False and not full
+    return False
+
+
+def _answers(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
+    """The answer is made and dropped: on its way out of the target, or on its way into the source."""
+    if traffic.answer_arrived is True:
+        if traffic.outcome is not Outcome.TIMEOUT:
+            return None
+        ruling = evidence.answer_at_source()
+        place, end, chain = Place.ANSWER_SOURCE_GUEST, evidence.source, "INPUT"
+        proven = True
+    else:
+        ruling = evidence.answer_at_target()
+        place, end, chain = Place.ANSWER_TARGET_GUEST, evidence.target, "OUTPUT"
+        proven = traffic.accepted is True and traffic.answer_left is Answer.NONE
+    left = traffic.answer_left is not None and traffic.answer_left is not Answer.NONE
+    if place is Place.ANSWER_TARGET_GUEST and left:
+        return None
+    if not _blocks(ruling) and not (proven and (ruling is None or ruling.doubts or place is Place.ANSWER_TARGET_GUEST)):
+        return None
+    return Located(place, _finding(Cause.ANSWERS_DROPPED, evidence, end, ruling, chain=chain))
+
+
+def _blocks(ruling: Ruling | None) -> bool:
+    return ruling is not None and ruling.blocks
+
+
+def _finding(cause: Cause, evidence: FlowEvidence, end: End, ruling: Ruling | None, *, chain: str) -> Finding:
+    rule = _rule_evidence(end, ruling)
+    values = {
+        "protocol": evidence.flow.protocol.value,
+        "port": str(evidence.flow.port),
+        "source": str(evidence.source.address or evidence.source.name),
+        "target": str(evidence.target.address or evidence.target.name),
+        "chain": chain,
+    }
+    if ruling is not None and ruling.chain is not None:
+        deciding = ruling.chain
+        values |= {"family": deciding.family, "table": deciding.table, "chain": deciding.name}
+    return Finding(
+        cause=cause,
+        summary=f"{TAXONOMY[cause].explanation} {rule.summary if rule else 'No single rule could be named.'}",
+        evidence=(*((rule,) if rule else ()), *evidence.probe_evidence, *_sockets(evidence)),
+        fix=_fix(cause, ruling, values),
+    )
+
+
+def _fix(cause: Cause, ruling: Ruling | None, values: dict[str, str]) -> tuple[str, ...]:
+    """The documented lines, of which only those of the tool that wrote the rule are kept where that is known."""
+    lines = fix(cause, values)
+    if ruling is None or ruling.chain is None:
+        return lines
+    tool = "iptables" if ruling.chain.origin == "iptables" else "nftables"
+    return tuple(line for line in lines if line.endswith(f"# {tool}")) or lines
+
+
+def _rule_evidence(end: End, ruling: Ruling | None) -> Evidence | None:
+    firewall = end.firewall
+    command = " ; ".join(firewall.commands) if firewall is not None else None
+    if ruling is not None and ruling.blocks:
+        rule = ruling.rule
+        seen = f" ({rule.packets} packets)" if rule is not None and rule.packets is not None else ""
+        return Evidence(EvidenceKind.RULE, end.name, f"{end.name}: {ruling.describe()}{seen}", command, ruling.describe())
+    if ruling is not None and ruling.doubts:
+        lines = "\n".join(rule.text for rule in ruling.doubts)
+        return Evidence(
+            EvidenceKind.RULE, end.name, f"{end.name}: one of {len(ruling.doubts)} rules that depend on more than the packet", command, lines
+        )
+    return None
+
+
+def _sockets(evidence: FlowEvidence) -> tuple[Evidence, ...]:
+    if not evidence.serving:
+        return ()
+    lines = "\n".join(socket.text for socket in evidence.serving)
+    where = evidence.target.name
+    return (Evidence(EvidenceKind.COMMAND, where, f"{where} listens on port {evidence.flow.port}", "ss -H -l -n -t -u -p", lines),)

@@ -1,0 +1,82 @@
+"""The judge: puts the steps' findings in the order of the packet's way and says what the flow is.
+
+A success is healthy, whatever the configuration says. A failure is a fault only if a cause
+is named; otherwise the diagnosis is inconclusive and names what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+from harness.diagnosis import configured, guest_firewall, inter_vnet, listener, nsg_udr
+from harness.diagnosis.evidence import Answer, FlowEvidence
+from harness.diagnosis.place import Located
+from harness.model import Diagnosis, Oracles, Outcome, Verdict
+from harness.policy.decision import PolicyVerdict
+
+Judge = Callable[[FlowEvidence], tuple[Located, ...]]
+
+STEPS: tuple[Judge, ...] = (nsg_udr.findings, inter_vnet.findings, guest_firewall.findings, listener.findings)
+
+
+def judge(evidence: FlowEvidence) -> Diagnosis:
+    """The diagnosis of one flow."""
+    located = sorted(chain.from_iterable(step(evidence) for step in STEPS), key=lambda item: item.place)
+    findings = tuple(item.finding for item in located)
+    traffic = evidence.traffic
+    if evidence.success:
+        verdict = Verdict.HEALTHY
+    else:
+        verdict = Verdict.FAULT if findings and traffic is not None else Verdict.INCONCLUSIVE
+    return Diagnosis(
+        flow=evidence.flow,
+        verdict=verdict,
+        outcome=traffic.outcome if traffic is not None else None,
+        attempts=traffic.attempts if traffic is not None else 0,
+        successes=traffic.successes if traffic is not None else 0,
+        findings=findings,
+        evidence=evidence.probe_evidence,
+        missing=_missing(evidence) if verdict is Verdict.INCONCLUSIVE else (),
+        oracles=Oracles(predicted=_predicted(evidence), observed=traffic.outcome.value if traffic is not None else None),
+        rtt_ms=traffic.rtt_ms if traffic is not None else None,
+    )
+
+
+def _predicted(evidence: FlowEvidence) -> str | None:
+    prediction = evidence.prediction
+    if prediction is None:
+        return None
+    if prediction.verdict is PolicyVerdict.ALLOW:
+        return "allow"
+    return f"deny ({prediction.cause})" if prediction.cause is not None else "deny"
+
+
+def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
+    """Why no cause could be named, as far as that is known."""
+    reasons = [end.problem for end in (evidence.source, evidence.target) if end.problem]
+    traffic = evidence.traffic
+    if traffic is None:
+        return tuple(reasons) or ("no probe could be sent",)
+    reasons += traffic.missing
+    if traffic.outcome is Outcome.NO_ROUTE:
+        reasons.append(f"{evidence.source.name} itself has no route to {evidence.target.address}: look at its NIC and routes (step nic)")
+    if traffic.outcome is Outcome.UNCONFIRMED:
+        reasons.append("the datagram was sent without an error, and no receiver could prove that it arrived")
+    if configured.contradicted(evidence):
+        reasons.append("the configuration denies this flow, but its packets get through: the snapshot is not today's")
+    if evidence.prediction is None:
+        reasons.append(evidence.prediction_problem or "no snapshot of the Azure network, so NSGs, routes and peerings are unknown")
+    elif evidence.prediction.verdict is PolicyVerdict.ALLOW and traffic.left_source and traffic.arrived_target is False:
+        reasons.append(
+            "the packet left the source and never arrived, although the snapshot allows it: the snapshot is not today's,"
+            " or something that it does not hold drops the packet"
+        )
+    if traffic.answer_left not in (None, Answer.NONE) and traffic.answer_arrived is False:
+        reasons.append("the target answered and the answer never arrived: something on the way back drops it")
+    for end in (evidence.source, evidence.target):
+        if end.firewall is not None and end.firewall.problem:
+            reasons.append(f"{end.name}: its firewall could not be read: {end.firewall.problem}")
+    if evidence.target.machine is None:
+        reasons.append(f"{evidence.target.name} is no machine of the environment: there is no evidence from that end")
+    return tuple(dict.fromkeys(reasons)) or ("no step recognises what was seen",)

@@ -1,0 +1,105 @@
+"""Step 4: nothing listens.
+
+Microsoft: ``netstat -l`` on the target, and ``telnet`` on the VM itself. This step reads the
+target's socket table, and demands the connect on the VM itself (to loopback and to its own
+address) as evidence. It needs no root, except for the names of processes. Where the flow
+cannot be judged by sockets (ICMP, a target without log-in) it is silent.
+"""
+
+from __future__ import annotations
+
+from harness.diagnosis.evidence import FlowEvidence
+from harness.diagnosis.place import Located, Place
+from harness.guest.listeners import SS_COMMAND, Listener
+from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
+from harness.taxonomy import TAXONOMY, fix
+
+# ports of what runs on most Linux VMs anyway: a service that moved is not among them
+SYSTEM_PORTS = frozenset({22, 53, 67, 68, 111, 123, 323, 546, 631, 5353, 5355})
+
+
+def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
+    """The one reason why no socket of the target takes this flow, if there is one."""
+    if evidence.success or evidence.flow.protocol is Protocol.ICMP:
+        return ()
+    listening, serving = evidence.listening, evidence.serving
+    if listening is None or serving is None or serving:
+        return ()
+    if any(test.outcome.success for test in evidence.local_tests if not test.address.is_loopback):
+        return ()  # the VM itself connects to that address: the socket table was read at another moment
+    moved: tuple[Listener, ...] = ()
+    if not listening:
+        moved = _unaccounted(evidence)
+        cause = Cause.OTHER_PORT if moved else Cause.NO_PROCESS
+    elif all(socket.loopback for socket in listening):
+        cause = Cause.LOOPBACK_ONLY
+    else:
+        cause = Cause.OTHER_ADDRESS
+    return (Located(Place.LISTENER, _finding(cause, evidence, listening or moved)),)
+
+
+def _unaccounted(evidence: FlowEvidence) -> tuple[Listener, ...]:
+    """Listeners for everybody that nothing in the environment file accounts for: where the service may have gone."""
+    port = evidence.flow.port or 0
+    declared = any(protocol is evidence.flow.protocol for protocol, _ in evidence.accounted)
+    return tuple(
+        socket
+        for socket in evidence.target.listeners or ()
+        if socket.protocol is evidence.flow.protocol
+        and not socket.loopback
+        and socket.port not in SYSTEM_PORTS
+        and (socket.protocol, socket.port) not in evidence.accounted
+        # without any declared service a well-known port is taken for what it is known for
+        and (declared or socket.port >= 1024 or port < 1024)
+    )
+
+
+def _finding(cause: Cause, evidence: FlowEvidence, sockets: tuple[Listener, ...]) -> Finding:
+    where, port = evidence.target.name, evidence.flow.port
+    if sockets:
+        shown = "; ".join(f"{_address(socket)}:{socket.port} {', '.join(socket.processes)}".strip() for socket in sockets[:5])
+        detail = f"{where} has {shown}, not {evidence.target.address}:{port}."
+    else:
+        detail = f"No socket of {where} is bound to port {port}/{evidence.flow.protocol}."
+    return Finding(
+        cause=cause,
+        summary=f"{TAXONOMY[cause].explanation} {detail}",
+        evidence=(
+            Evidence(EvidenceKind.COMMAND, where, detail, " ".join(SS_COMMAND), "\n".join(s.text for s in sockets)),
+            *_local(evidence),
+            *_stand_in(evidence),
+            *evidence.probe_evidence,
+        ),
+        fix=fix(cause, {"target": str(evidence.target.address or where), "port": str(port)}),
+    )
+
+
+def _address(socket: Listener) -> str:
+    return str(socket.address) if socket.address is not None else "*"
+
+
+def _local(evidence: FlowEvidence) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(
+            EvidenceKind.PROBE,
+            evidence.target.name,
+            f"on {evidence.target.name} itself, {test.address}:{evidence.flow.port}/{evidence.flow.protocol}: {test.outcome}",
+        )
+        for test in evidence.local_tests
+    )
+
+
+def _stand_in(evidence: FlowEvidence) -> tuple[Evidence, ...]:
+    if evidence.stand_in is None:
+        return ()
+    outcome = evidence.stand_in.outcome
+    meaning = "the network is fine" if outcome.success else "something else blocks as well"
+    if outcome is Outcome.UNCONFIRMED:
+        meaning = "no proof either way"
+    return (
+        Evidence(
+            EvidenceKind.PROBE,
+            evidence.source.name,
+            f"with a temporary listener on {evidence.target.name}:{evidence.flow.port}: {outcome} ({meaning})",
+        ),
+    )

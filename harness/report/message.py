@@ -1,0 +1,69 @@
+"""A diagnosis as plain lines: the command line's answer and the failure message of an assertion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from harness.model import Diagnosis, Evidence, Finding, Severity, Verdict
+from harness.report.text import plain
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    """What happened, the cause, the evidence from both ends, the fix. Safe to print anywhere."""
+    return [plain(line) for line in _lines(diagnosis)]
+
+
+def headline(diagnosis: Diagnosis) -> str:
+    """One line: the flow and its verdict."""
+    flow = plain(str(diagnosis.flow))
+    tries = f" ({diagnosis.successes} of {diagnosis.attempts})" if diagnosis.attempts > 1 else ""
+    if diagnosis.verdict is Verdict.HEALTHY:
+        time = f" in {diagnosis.rtt_ms:.2f} ms" if diagnosis.rtt_ms is not None else ""
+        return f"{flow}: healthy, {diagnosis.outcome}{tries}{time}"
+    outcome = f", {diagnosis.outcome}{tries}" if diagnosis.outcome is not None else ""
+    if diagnosis.verdict is Verdict.FAULT:
+        return f"{flow}: {diagnosis.cause}{outcome}"
+    return f"{flow}: inconclusive{outcome}"
+
+
+def _lines(diagnosis: Diagnosis) -> Iterator[str]:
+    yield headline(diagnosis)
+    if diagnosis.verdict is Verdict.INCONCLUSIVE:
+        yield "  what is missing:"
+        yield from (f"    - {reason}" for reason in diagnosis.missing)
+        yield from _evidence(diagnosis.evidence)
+    for number, finding in enumerate(diagnosis.findings):
+        yield from _finding(finding, first=number == 0)
+    oracles = diagnosis.oracles
+    told = [
+        f"{name} {value}"
+        for name, value in (
+            ("predicted", oracles.predicted),
+            ("Network Watcher", oracles.network_watcher),
+            ("observed", oracles.observed),
+        )
+        if value is not None
+    ]
+    if told and diagnosis.verdict is not Verdict.HEALTHY:
+        yield f"  oracles: {', '.join(told)}"
+
+
+def _finding(finding: Finding, *, first: bool) -> Iterator[str]:
+    head = "cause" if first and finding.severity is Severity.BLOCKING else str(finding.severity)
+    yield f"  {head}: {finding.cause}"
+    yield f"    {finding.summary}"
+    yield from _evidence(finding.evidence)
+    yield "  fix:"
+    yield from (f"    {line}" for line in finding.fix)
+
+
+def _evidence(evidence: Iterable[Evidence]) -> Iterator[str]:
+    items = tuple(evidence)
+    if items:
+        yield "  evidence:"
+    for item in items:
+        yield f"    [{item.where}] {item.kind}: {item.summary}"
+        if item.command:
+            yield f"      $ {item.command}"
+        for line in (item.output or "").splitlines()[:20]:
+            yield f"        {line}"

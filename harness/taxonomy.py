@@ -1,0 +1,254 @@
+"""The taxonomy: for every cause one line of explanation, how it is recognised, and the fix.
+
+Source of steps and fixes: Microsoft, "Troubleshooting connectivity problems between Azure
+VMs", and the Azure CLI reference. Words in angle brackets are to be filled in; a diagnosis
+fills in those that it knows (:func:`fix`). A new cause starts here, with a row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from harness.errors import UnknownNameError
+from harness.model import Cause, Step
+
+STEP_TITLES: Mapping[Step, str] = MappingProxyType(
+    {
+        Step.NAME_RESOLUTION: "0 the name does not lead to the VM",
+        Step.NIC: "1 the NIC is misconfigured",
+        Step.NSG_UDR: "2 an NSG or a UDR blocks",
+        Step.GUEST_FIREWALL: "3 the VM's own firewall blocks",
+        Step.LISTENER: "4 nothing listens",
+        Step.SNAT: "5 SNAT ports are exhausted",
+        Step.CLASSIC_ACL: "6 a classic endpoint ACL blocks",
+        Step.CLASSIC_ENDPOINT: "7 the classic endpoint is missing",
+        Step.SHARE: "8 the network share fails",
+        Step.INTER_VNET: "9 the VNets are not connected",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseInfo:
+    """One row: what the cause is, how it is told from its neighbours, how it is mended."""
+
+    cause: Cause
+    explanation: str
+    recognised_by: str
+    fix: tuple[str, ...]
+
+
+_NSG_FIX = (
+    "az network nsg rule create -g <group> --nsg-name <nsg> -n <rule> --priority <priority> --direction <direction>"
+    " --access Allow --protocol <protocol> --source-address-prefixes <source>"
+    " --destination-address-prefixes <target> --destination-port-ranges <port>",
+    "az network nic list-effective-nsg -g <group> -n <nic>   # look at both levels afterwards",
+)
+_NSG_SEEN = (
+    "the configuration denies the flow by a {level} rule; the packet is seen {where} and never arrives at the target"
+)
+_FIREWALL_ALLOW = (
+    "nft insert rule <family> <table> <chain> <protocol> dport <port> ip saddr <source> accept   # nftables",
+    "iptables -I <chain> -p <protocol> --dport <port> -s <source> -j ACCEPT   # iptables",
+    "ufw allow proto <protocol> from <source> to any port <port>   # ufw",
+    "firewall-cmd --permanent --add-port=<port>/<protocol> && firewall-cmd --reload   # firewalld",
+)
+_LISTENER_FIX = (
+    "ss -ltnup   # on <target>: what listens, and on which address",
+    "systemctl status <service> && systemctl restart <service>",
+)
+_PEERING_FIX = (
+    "az network vnet peering create -g <group> --vnet-name <vnet> -n <peering> --remote-vnet <remote> --allow-vnet-access",
+    "az network vnet peering list -g <group> --vnet-name <vnet> -o table   # both sides must say Connected",
+)
+
+
+def _rows() -> tuple[CauseInfo, ...]:
+    return (
+        CauseInfo(
+            Cause.NIC_NSG_OUTBOUND,
+            "A rule of the NSG on the source's NIC denies the flow outbound.",
+            _NSG_SEEN.format(level="NIC-level outbound", where="leaving the source guest"),
+            _NSG_FIX,
+        ),
+        CauseInfo(
+            Cause.SUBNET_NSG_OUTBOUND,
+            "A rule of the NSG on the source's subnet denies the flow outbound.",
+            _NSG_SEEN.format(level="subnet-level outbound", where="leaving the source guest"),
+            _NSG_FIX,
+        ),
+        CauseInfo(
+            Cause.SUBNET_NSG_INBOUND,
+            "A rule of the NSG on the target's subnet denies the flow inbound.",
+            _NSG_SEEN.format(level="subnet-level inbound", where="leaving the source guest"),
+            _NSG_FIX,
+        ),
+        CauseInfo(
+            Cause.NIC_NSG_INBOUND,
+            "A rule of the NSG on the target's NIC denies the flow inbound.",
+            _NSG_SEEN.format(level="NIC-level inbound", where="leaving the source guest"),
+            _NSG_FIX,
+        ),
+        CauseInfo(
+            Cause.DEFAULT_DENY,
+            "No rule allows the flow, so a default rule (DenyAllInBound or DenyAllOutBound) drops it.",
+            "the configuration's first match is a default deny rule; the packet leaves the source guest only",
+            _NSG_FIX,
+        ),
+        CauseInfo(
+            Cause.ROUTE_TO_NONE,
+            "The effective route for the destination has next hop None: Azure drops the packet.",
+            "the longest matching route says None; the packet leaves the source guest only",
+            (
+                "az network route-table route delete -g <group> --route-table-name <table> -n <route>",
+                "az network nic show-effective-route-table -g <group> -n <nic> -o table",
+            ),
+        ),
+        CauseInfo(
+            Cause.APPLIANCE_UNREACHABLE,
+            "A route sends the flow to a virtual appliance that no NIC answers for.",
+            "the route's next hop address belongs to no NIC within reach",
+            (
+                "az network route-table route update -g <group> --route-table-name <table> -n <route>"
+                " --next-hop-type VirtualAppliance --next-hop-ip-address <appliance>",
+            ),
+        ),
+        CauseInfo(
+            Cause.APPLIANCE_NOT_FORWARDING,
+            "A route sends the flow through an appliance that does not forward: IP forwarding is off on its NIC"
+            " or in its guest.",
+            "enableIPForwarding is false on the appliance's NIC, or packets enter the appliance and do not leave it",
+            (
+                "az network nic update -g <group> -n <nic> --ip-forwarding true",
+                "sysctl -w net.ipv4.ip_forward=1   # in the appliance's guest",
+            ),
+        ),
+        CauseInfo(
+            Cause.APPLIANCE_NSG,
+            "An NSG of the appliance in the path denies the flow that passes through it.",
+            "the configuration denies the flow at the appliance's NIC or subnet",
+            _NSG_FIX,
+        ),
+        CauseInfo(
+            Cause.ASYMMETRIC_RETURN,
+            "The answer comes back through an appliance that never saw the request, and is judged there as a new flow.",
+            "the request arrives and is answered; the return route meets a port without state for the flow, which denies",
+            (
+                "az network route-table route create -g <group> --route-table-name <table> -n <route>"
+                " --address-prefix <prefix> --next-hop-type VirtualAppliance --next-hop-ip-address <appliance>"
+                "   # the same way there and back",
+            ),
+        ),
+        CauseInfo(
+            Cause.OUTBOUND_DROP,
+            "The source's own firewall drops or rejects the flow before it leaves the VM.",
+            "no packet is seen leaving the source's NIC although the guest has a route for it",
+            (
+                "nft list ruleset   # on <source>: the output chain",
+                "nft insert rule <family> <table> <chain> ip daddr <target> <protocol> dport <port> accept   # nftables",
+                "iptables -I OUTPUT -p <protocol> -d <target> --dport <port> -j ACCEPT   # iptables",
+            ),
+        ),
+        CauseInfo(
+            Cause.INBOUND_DROP,
+            "The target's own firewall drops the flow in silence.",
+            "the packet arrives at the target's NIC, nothing leaves it in answer, and the socket never saw it",
+            _FIREWALL_ALLOW,
+        ),
+        CauseInfo(
+            Cause.INBOUND_REJECT,
+            "The target's own firewall rejects the flow with a reset or an ICMP error.",
+            "the packet arrives and is refused although a process listens on that very address and port",
+            _FIREWALL_ALLOW,
+        ),
+        CauseInfo(
+            Cause.ANSWERS_DROPPED,
+            "The target accepts the flow, but its own firewall drops the answers on their way out.",
+            "the packet arrives, the socket takes it (SYN-RECEIVED), and no answer leaves the target's NIC",
+            (
+                "nft list ruleset   # on <target>: the output chain",
+                "nft insert rule <family> <table> <chain> ct state established,related accept   # nftables",
+                "iptables -I OUTPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT   # iptables",
+            ),
+        ),
+        CauseInfo(
+            Cause.NO_PROCESS,
+            "No process listens on the port.",
+            "the target itself refuses (RST or ICMP port unreachable leaves it) and no socket is bound to the port",
+            _LISTENER_FIX,
+        ),
+        CauseInfo(
+            Cause.LOOPBACK_ONLY,
+            "The process listens on the loopback address only.",
+            "the port is bound to 127.0.0.0/8 or ::1 alone: it answers on the VM itself and refuses everybody else",
+            ("ss -ltnup 'sport = :<port>'   # on <target>", "# bind the service to 0.0.0.0, :: or <target>, then restart it"),
+        ),
+        CauseInfo(
+            Cause.OTHER_ADDRESS,
+            "The process listens on another address of the VM than the one asked for.",
+            "the port is bound, but to none of the addresses that the flow could match",
+            ("ss -ltnup 'sport = :<port>'   # on <target>", "# bind the service to 0.0.0.0, :: or <target>, then restart it"),
+        ),
+        CauseInfo(
+            Cause.OTHER_PORT,
+            "The service listens on another port than the one asked for.",
+            "the port is not bound, and the VM has a listener that nothing in the environment file accounts for",
+            ("ss -ltnup   # on <target>", "# give the service its port back, or ask for the port that it has"),
+        ),
+        CauseInfo(
+            Cause.NO_PEERING,
+            "The two VMs are in VNets that are not peered with each other.",
+            "the destination lies in a VNet to which no route of the source's subnet leads",
+            _PEERING_FIX,
+        ),
+        CauseInfo(
+            Cause.PEERING_NOT_CONNECTED,
+            "The peering exists on one side only (Initiated) or was torn down (Disconnected).",
+            "peeringState is not Connected",
+            _PEERING_FIX,
+        ),
+        CauseInfo(
+            Cause.PEERING_ACCESS_DISABLED,
+            "The peering is Connected, but virtual network access is switched off.",
+            "allowVirtualNetworkAccess is false and no rule allows the flow by address",
+            (
+                "az network vnet peering update -g <group> --vnet-name <vnet> -n <peering>"
+                " --set allowVirtualNetworkAccess=true",
+            ),
+        ),
+        CauseInfo(
+            Cause.FORWARDED_TRAFFIC_REFUSED,
+            "The peering does not accept traffic that was forwarded by an appliance.",
+            "allowForwardedTraffic is false on the peering through which forwarded packets arrive",
+            (
+                "az network vnet peering update -g <group> --vnet-name <vnet> -n <peering>"
+                " --set allowForwardedTraffic=true",
+            ),
+        ),
+    )
+
+
+TAXONOMY: Mapping[Cause, CauseInfo] = MappingProxyType({row.cause: row for row in _rows()})
+
+
+def causes_of(step: Step) -> tuple[CauseInfo, ...]:
+    """The rows of one step, in the order in which the step's module tells them apart."""
+    return tuple(row for row in TAXONOMY.values() if row.cause.step is step)
+
+
+def find_cause(text: str) -> CauseInfo:
+    """The row of ``<step>/<cause>`` or of an unambiguous ``<cause>``; raises UnknownNameError."""
+    matches = [row for row in TAXONOMY.values() if text in (row.cause.value, row.cause.value.partition("/")[2])]
+    if len(matches) == 1:
+        return matches[0]
+    raise UnknownNameError(f"no cause '{text}'", hint="`azreach causes` lists them")
+
+
+def fix(cause: Cause, values: Mapping[str, str]) -> tuple[str, ...]:
+    """The documented fix of ``cause`` with every ``<word>`` that ``values`` knows filled in."""
+    return tuple(
+        re.sub(r"<(\w+)>", lambda match: values.get(match.group(1), match.group(0)), line) for line in TAXONOMY[cause].fix
+    )

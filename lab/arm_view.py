@@ -1,0 +1,97 @@
+"""Finds a VM's NIC, subnet, NSGs and route table among a lab's ARM resources, and edits them as ARM does.
+
+Each function returns the changes to make; nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from harness.errors import InputError
+from harness.network.model import key, short_name
+from lab.changes import ArmChange
+
+Resource = dict[str, Any]
+
+
+class ArmView:
+    """The resources of a lab at one moment, by the key of their ids."""
+
+    def __init__(self, resources: list[Resource]) -> None:
+        self._by_key = {key(str(resource["id"])): resource for resource in resources}
+
+    def nic_of(self, vm: str) -> Resource:
+        """The primary NIC of the VM called ``vm``."""
+        for resource in self._by_key.values():
+            if str(resource.get("type", "")).lower() == "microsoft.compute/virtualmachines" and resource["name"] == vm:
+                references = resource["properties"]["networkProfile"]["networkInterfaces"]
+                primary = next((r for r in references if r.get("properties", {}).get("primary")), references[0])
+                return self._by_key[key(primary["id"])]
+        raise InputError(f"the lab has no VM '{vm}'")
+
+    def subnet_of(self, nic: Resource) -> Resource:
+        """The subnet of a NIC's primary configuration, as a resource of its own."""
+        wanted = key(nic["properties"]["ipConfigurations"][0]["properties"]["subnet"]["id"])
+        if wanted in self._by_key:
+            return self._by_key[wanted]
+        vnet = self._by_key[wanted.rpartition("/subnets/")[0]]
+        return next(subnet for subnet in vnet["properties"]["subnets"] if key(subnet["id"]) == wanted)
+
+    def attach_rule(self, owner: Resource, direction: str, rule: Mapping[str, Any]) -> list[ArmChange]:
+        """A rule that comes first in the NSG of ``owner`` (a NIC or a subnet); makes an NSG where there is none."""
+        reference = owner["properties"].get("networkSecurityGroup")
+        if reference is None:
+            nsg_id = _sibling(owner, "networkSecurityGroups", f"nsg-{owner['name']}")
+            nsg = {"id": nsg_id, "name": short_name(nsg_id), "type": "Microsoft.Network/networkSecurityGroups"}
+            nsg |= {"location": "westeurope", "properties": {"securityRules": [_rule(nsg_id, direction, 100, rule)]}}
+            return [ArmChange(nsg_id, None, nsg), _reference(owner, "networkSecurityGroup", nsg_id)]
+        nsg = self._by_key[key(reference["id"])]
+        taken = {
+            existing["properties"]["priority"]
+            for existing in nsg["properties"].get("securityRules", ())
+            if existing["properties"]["direction"] == direction
+        }
+        priority = next((number for number in range(100, min(taken, default=4097)) if number not in taken), None)
+        if priority is None:
+            raise InputError(f"{nsg['name']}: no priority is left before its first {direction} rule")
+        body = _rule(nsg["id"], direction, priority, rule)
+        return [ArmChange(body["id"], None, body)]
+
+    def attach_route(self, subnet: Resource, route: Mapping[str, Any]) -> list[ArmChange]:
+        """A route in the route table of ``subnet``; makes a table where there is none."""
+        reference = subnet["properties"].get("routeTable")
+        if reference is None:
+            table_id = _sibling(subnet, "routeTables", f"rt-{subnet['name']}")
+            table = {"id": table_id, "name": short_name(table_id), "type": "Microsoft.Network/routeTables"}
+            table |= {"location": "westeurope", "properties": {"routes": [_route(table_id, route)]}}
+            return [ArmChange(table_id, None, table), _reference(subnet, "routeTable", table_id)]
+        body = _route(self._by_key[key(reference["id"])]["id"], route)
+        return [ArmChange(body["id"], None, body)]
+
+
+def _sibling(owner: Resource, kind: str, name: str) -> str:
+    """The id of a new resource beside ``owner`` in its resource group."""
+    group = owner["id"].partition("/providers/")[0]
+    return f"{group}/providers/Microsoft.Network/{kind}/{name}"
+
+
+def _reference(owner: Resource, field: str, target: str) -> ArmChange:
+    after = deepcopy(owner)
+    after["properties"][field] = {"id": target}
+    return ArmChange(owner["id"], deepcopy(owner), after)
+
+
+def _rule(nsg_id: str, direction: str, priority: int, rule: Mapping[str, Any]) -> Resource:
+    name = f"Deny{direction}-{priority}"
+    return {
+        "id": f"{nsg_id}/securityRules/{name}",
+        "name": name,
+        "properties": {"priority": priority, "direction": direction, **rule},
+    }
+
+
+def _route(table_id: str, route: Mapping[str, Any]) -> Resource:
+    name = f"to-{str(route['addressPrefix']).replace('/', '-').replace(':', '-')}"
+    return {"id": f"{table_id}/routes/{name}", "name": name, "properties": dict(route)}
