@@ -15,6 +15,9 @@ from lab.changes import ArmChange
 
 Resource = dict[str, Any]
 
+FIRST_PRIORITY, LAST_PRIORITY = 100, 4096
+"""Custom rules' priorities (Azure: network-security-groups-overview)."""
+
 
 class ArmView:
     """The resources of a lab at one moment, by the key of their ids."""
@@ -25,9 +28,14 @@ class ArmView:
     def nic_of(self, vm: str) -> Resource:
         """The primary NIC of the VM called ``vm``."""
         for resource in self._by_key.values():
-            if str(resource.get("type", "")).lower() == "microsoft.compute/virtualmachines" and resource["name"] == vm:
+            if (
+                str(resource.get("type", "")).lower() == "microsoft.compute/virtualmachines"
+                and resource["name"] == vm
+            ):
                 references = resource["properties"]["networkProfile"]["networkInterfaces"]
-                primary = next((r for r in references if r.get("properties", {}).get("primary")), references[0])
+                primary = next(
+                    (r for r in references if r.get("properties", {}).get("primary")), references[0]
+                )
                 return self._by_key[key(primary["id"])]
         raise InputError(f"the lab has no VM '{vm}'")
 
@@ -40,41 +48,60 @@ class ArmView:
         return next(subnet for subnet in vnet["properties"]["subnets"] if key(subnet["id"]) == wanted)
 
     def attach_rule(self, owner: Resource, direction: str, rule: Mapping[str, Any]) -> list[ArmChange]:
-        """A rule that comes first in the NSG of ``owner`` (a NIC or a subnet); makes an NSG where there is none."""
+        """A rule that comes first in the NSG of ``owner`` (a NIC or a subnet), which is made if need be."""
         reference = owner["properties"].get("networkSecurityGroup")
         if reference is None:
             nsg_id = _sibling(owner, "networkSecurityGroups", f"nsg-{owner['name']}")
-            nsg = {"id": nsg_id, "name": short_name(nsg_id), "type": "Microsoft.Network/networkSecurityGroups"}
-            nsg |= {"location": "westeurope", "properties": {"securityRules": [_rule(nsg_id, direction, 100, rule)]}}
+            rules = {"securityRules": [_rule(nsg_id, direction, FIRST_PRIORITY, rule)]}
+            nsg = _resource(nsg_id, "Microsoft.Network/networkSecurityGroups", rules)
             return [ArmChange(nsg_id, None, nsg), _reference(owner, "networkSecurityGroup", nsg_id)]
         nsg = self._by_key[key(reference["id"])]
-        taken = {
-            existing["properties"]["priority"]
-            for existing in nsg["properties"].get("securityRules", ())
-            if existing["properties"]["direction"] == direction
-        }
-        priority = next((number for number in range(100, min(taken, default=4097)) if number not in taken), None)
-        if priority is None:
-            raise InputError(f"{nsg['name']}: no priority is left before its first {direction} rule")
-        body = _rule(nsg["id"], direction, priority, rule)
-        return [ArmChange(body["id"], None, body)]
+        body = _rule(nsg["id"], direction, FIRST_PRIORITY, rule)
+        return [*_make_room(nsg, direction), ArmChange(body["id"], None, body)]
 
     def attach_route(self, subnet: Resource, route: Mapping[str, Any]) -> list[ArmChange]:
         """A route in the route table of ``subnet``; makes a table where there is none."""
         reference = subnet["properties"].get("routeTable")
         if reference is None:
             table_id = _sibling(subnet, "routeTables", f"rt-{subnet['name']}")
-            table = {"id": table_id, "name": short_name(table_id), "type": "Microsoft.Network/routeTables"}
-            table |= {"location": "westeurope", "properties": {"routes": [_route(table_id, route)]}}
+            table = _resource(
+                table_id, "Microsoft.Network/routeTables", {"routes": [_route(table_id, route)]}
+            )
             return [ArmChange(table_id, None, table), _reference(subnet, "routeTable", table_id)]
         body = _route(self._by_key[key(reference["id"])]["id"], route)
         return [ArmChange(body["id"], None, body)]
+
+
+def _make_room(nsg: Resource, direction: str) -> list[ArmChange]:
+    """Moves the rules at the first priorities down by one, as far as they stand without a gap."""
+    rules = {
+        rule["properties"]["priority"]: rule
+        for rule in nsg["properties"].get("securityRules", ())
+        if rule["properties"]["direction"] == direction
+    }
+    gap = FIRST_PRIORITY
+    while gap in rules:
+        gap += 1
+    if gap > LAST_PRIORITY:
+        raise InputError(f"{nsg['name']}: every {direction} priority is taken")
+    moves = []
+    # the last one first: no two rules ever have the same priority
+    for priority in range(gap - 1, FIRST_PRIORITY - 1, -1):
+        after = deepcopy(rules[priority])
+        after["properties"]["priority"] = priority + 1
+        moves.append(ArmChange(after["id"], deepcopy(rules[priority]), after))
+    return moves
 
 
 def _sibling(owner: Resource, kind: str, name: str) -> str:
     """The id of a new resource beside ``owner`` in its resource group."""
     group = owner["id"].partition("/providers/")[0]
     return f"{group}/providers/Microsoft.Network/{kind}/{name}"
+
+
+def _resource(resource_id: str, kind: str, properties: Resource) -> Resource:
+    name = short_name(resource_id)
+    return {"id": resource_id, "name": name, "type": kind, "location": "westeurope", "properties": properties}
 
 
 def _reference(owner: Resource, field: str, target: str) -> ArmChange:

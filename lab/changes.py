@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.client import Lab
-from lab.labfile import Service
+from lab.hosts.services import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def to_json(change: Change) -> dict[str, Any]:
         return {
             "kind": "service",
             "vm": change.vm,
-            "stop": [service.model_dump(mode="json") for service in change.stop],
-            "start": [service.model_dump(mode="json") for service in change.start],
+            "stop": [str(service) for service in change.stop],
+            "start": [str(service) for service in change.start],
         }
     kind = "arm" if isinstance(change, ArmChange) else "guest"
     return {"kind": kind, **asdict(change)}
@@ -99,8 +99,8 @@ def from_json(document: Mapping[str, Any]) -> Change:
     if document["kind"] == "service":
         return ServiceChange(
             vm=fields["vm"],
-            stop=tuple(Service.model_validate(item) for item in fields["stop"]),
-            start=tuple(Service.model_validate(item) for item in fields["start"]),
+            stop=tuple(Service.parse(item) for item in fields["stop"]),
+            start=tuple(Service.parse(item) for item in fields["start"]),
         )
     if document["kind"] == "guest":
         return GuestChange(fields["vm"], tuple(fields["do"]), tuple(fields["undo"]))

@@ -66,9 +66,15 @@ def _first_allowed(lab: Lab) -> Flow:
     from harness.model import Protocol
 
     declared = load_environment(lab.environment_path).expected_flows()
-    allowed = [item.flow for item in declared if item.expect is Expectation.ALLOW and item.flow.protocol is Protocol.TCP]
+    allowed = [
+        item.flow
+        for item in declared
+        if item.expect is Expectation.ALLOW and item.flow.protocol is Protocol.TCP
+    ]
     if not allowed:
-        raise InputError(f"lab '{lab.name}' declares no allowed tcp flow", hint="name one: --from VM --to VM:PORT/tcp")
+        raise InputError(
+            f"lab '{lab.name}' declares no allowed tcp flow", hint="name one: --from VM --to VM:PORT/tcp"
+        )
     return allowed[0]
 
 

@@ -8,7 +8,7 @@ row of :data:`FAULTS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ from harness.network.model import IPAddress
 from lab.arm_view import ArmView
 from lab.changes import Change, GuestChange, ServiceChange
 from lab.client import Lab
-from lab.labfile import Service
+from lab.hosts.services import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,9 @@ def _inbound_reject_iptables(site: Site) -> list[Change]:
     else:
         match = ["-p", "icmp" if site.target.version == 4 else "ipv6-icmp", "-j", "REJECT"]
     return [
-        GuestChange(site.flow.target, (tool, "-w", "-I", "INPUT", *match), (tool, "-w", "-D", "INPUT", *match)),
+        GuestChange(
+            site.flow.target, (tool, "-w", "-I", "INPUT", *match), (tool, "-w", "-D", "INPUT", *match)
+        ),
     ]
 
 
@@ -120,7 +122,9 @@ def _service(site: Site) -> Service:
         if service.protocol is site.flow.protocol and service.port == site.flow.port:
             return service
     has = ", ".join(f"{service.port}/{service.protocol}" for service in services) or "none"
-    raise InputError(f"{site.flow.target} runs no service on {site.flow.port}/{site.flow.protocol}", hint=f"it has: {has}")
+    raise InputError(
+        f"{site.flow.target} runs no service on {site.flow.port}/{site.flow.protocol}", hint=f"it has: {has}"
+    )
 
 
 def _no_process(site: Site) -> list[Change]:
@@ -130,25 +134,47 @@ def _no_process(site: Site) -> list[Change]:
 def _loopback_only(site: Site) -> list[Change]:
     service = _service(site)
     loopback = "127.0.0.1" if site.target.version == 4 else "::1"
-    return [ServiceChange(site.flow.target, (service,), (service.model_copy(update={"address": loopback}),))]
+    return [ServiceChange(site.flow.target, (service,), (replace(service, address=loopback),))]
 
 
 def _other_port(site: Site) -> list[Change]:
     service = _service(site)
     taken = {other.port for other in site.lab.services(site.flow.target)}
     free = next(port for port in range(service.port + 1, 65536) if port not in taken)
-    return [ServiceChange(site.flow.target, (service,), (service.model_copy(update={"port": free}),))]
+    return [ServiceChange(site.flow.target, (service,), (replace(service, port=free),))]
 
 
 _ROWS = (
-    Fault("nic-nsg-inbound", "a rule of the NSG on the target's NIC denies the flow", _deny("Inbound", "nic")),
-    Fault("subnet-nsg-inbound", "a rule of the NSG on the target's subnet denies the flow", _deny("Inbound", "subnet")),
-    Fault("nic-nsg-outbound", "a rule of the NSG on the source's NIC denies the flow", _deny("Outbound", "nic")),
-    Fault("subnet-nsg-outbound", "a rule of the NSG on the source's subnet denies the flow", _deny("Outbound", "subnet")),
-    Fault("route-to-none", "a user-defined route of the source's subnet sends the flow to None", _route_to_none),
+    Fault(
+        "nic-nsg-inbound", "a rule of the NSG on the target's NIC denies the flow", _deny("Inbound", "nic")
+    ),
+    Fault(
+        "subnet-nsg-inbound",
+        "a rule of the NSG on the target's subnet denies the flow",
+        _deny("Inbound", "subnet"),
+    ),
+    Fault(
+        "nic-nsg-outbound", "a rule of the NSG on the source's NIC denies the flow", _deny("Outbound", "nic")
+    ),
+    Fault(
+        "subnet-nsg-outbound",
+        "a rule of the NSG on the source's subnet denies the flow",
+        _deny("Outbound", "subnet"),
+    ),
+    Fault(
+        "route-to-none", "a user-defined route of the source's subnet sends the flow to None", _route_to_none
+    ),
     Fault("inbound-drop-nftables", "nftables on the target drops what comes in", _inbound_drop_nftables),
-    Fault("inbound-reject-iptables", "iptables on the target rejects what comes in with a reset", _inbound_reject_iptables),
-    Fault("answers-dropped-nftables", "nftables on the target drops the answers on their way out", _answers_dropped_nftables),
+    Fault(
+        "inbound-reject-iptables",
+        "iptables on the target rejects what comes in with a reset",
+        _inbound_reject_iptables,
+    ),
+    Fault(
+        "answers-dropped-nftables",
+        "nftables on the target drops the answers on their way out",
+        _answers_dropped_nftables,
+    ),
     Fault("outbound-drop-nftables", "nftables on the source drops what goes out", _outbound_drop_nftables),
     Fault("no-process", "the target's service is stopped", _no_process),
     Fault("loopback-only", "the target's service is bound to loopback only", _loopback_only),
@@ -163,11 +189,13 @@ def find_fault(name: str) -> Fault:
     try:
         return FAULTS[name]
     except KeyError:
-        raise UnknownNameError(f"no fault '{name}'", hint=f"`azreach lab faults` lists them: {', '.join(FAULTS)}") from None
+        raise UnknownNameError(
+            f"no fault '{name}'", hint=f"`azreach lab faults` lists them: {', '.join(FAULTS)}"
+        ) from None
 
 
 def site_of(lab: Lab, flow: Flow) -> Site:
-    """Where ``flow`` runs in ``lab``; raises InputError if an end is no VM of it or has no address of the family."""
+    """Where ``flow`` runs in ``lab``; raises InputError if an end is no VM or lacks the family."""
     addresses = []
     for vm in (flow.source, flow.target):
         nic = ArmView(lab.resources()).nic_of(vm)

@@ -62,7 +62,9 @@ def mend(lab: Lab, fault: str | None = None) -> list[Entry]:
         chosen = [entry for entry in standing if fault is None or entry.fault == fault]
         if fault is not None and not chosen:
             names = ", ".join(entry.fault for entry in standing) or "none"
-            raise UnknownNameError(f"lab '{lab.name}' has no fault '{fault}' to mend", hint=f"it has: {names}")
+            raise UnknownNameError(
+                f"lab '{lab.name}' has no fault '{fault}' to mend", hint=f"it has: {names}"
+            )
         chosen.reverse()
         for entry in chosen:
             for change in reversed(entry.changes):

@@ -1,0 +1,92 @@
+"""What a lab is to be made of: ARM resources, and what only a lab file says of its guests.
+
+It crosses from the command, which reads the file, to the applier, which makes the lab, as JSON;
+so the applier needs neither YAML nor pydantic. Not for the network itself (``harness.network``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SnapshotError
+from harness.yamlfile import read_text
+
+
+@dataclass(frozen=True, slots=True)
+class GuestContent:
+    """A guest as its lab file has it: services as text, the user to log in as, whether it forwards.
+
+    ``forwarding`` None: it does if any of its NICs has IP forwarding.
+    """
+
+    services: tuple[str, ...] = ()
+    user: str = "root"
+    forwarding: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabContent:
+    """Everything that a lab is made of. ``origin`` is the file that errors name."""
+
+    origin: str
+    resources: list[dict[str, Any]]
+    guests: Mapping[str, GuestContent] = field(default_factory=dict)
+    flows: tuple[dict[str, Any], ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "origin": self.origin,
+                "resources": self.resources,
+                "guests": {name: asdict(guest) for name, guest in self.guests.items()},
+                "flows": self.flows,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> LabContent:
+        document = json.loads(text)
+        guests = {
+            name: GuestContent(tuple(guest["services"]), guest["user"], guest["forwarding"])
+            for name, guest in document["guests"].items()
+        }
+        return cls(document["origin"], document["resources"], guests, tuple(document["flows"]))
+
+
+def load_content(path: Path) -> LabContent:
+    """A lab file (YAML) or a snapshot (JSON); raises InputError that names the file and the place."""
+    if path.suffix.lower() == ".json" or read_text(path).lstrip("\ufeff \t\r\n").startswith("{"):
+        return _from_snapshot(path)
+    return _from_lab_file(path)
+
+
+def _from_lab_file(path: Path) -> LabContent:
+    # pydantic takes its time to import, and a snapshot does not need it
+    from lab.labfile import load_lab_file
+    from lab.resources import to_resources
+
+    lab = load_lab_file(path)
+    guests = {
+        name: GuestContent(tuple(str(service) for service in vm.services), vm.user, vm.forwarding)
+        for name, _, vm in lab.expanded()
+    }
+    flows = tuple(
+        flow.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) for flow in lab.flows
+    )
+    return LabContent(str(path), to_resources(lab), guests, flows)
+
+
+def _from_snapshot(path: Path) -> LabContent:
+    from harness.network.snapshot import load_snapshot
+
+    # for its checks: from here on, the resources are known to be well formed
+    load_snapshot(path)
+    try:
+        document = json.loads(read_text(path).removeprefix("\ufeff"))
+    except ValueError as error:
+        raise SnapshotError(f"{path}: {error}") from error
+    return LabContent(str(path), document["resources"])

@@ -1,0 +1,77 @@
+"""Writes the environment file of a lab: of exactly the kind that a live environment uses.
+
+Text, not a YAML library: a thousand machines would cost it seconds, and the file is to be read by
+people. Reading it is ``harness.environment``'s business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.hosts.services import Service
+from lab.state import LabDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEntry:
+    """One VM as the environment file has it."""
+
+    name: str
+    host: str
+    user: str
+    arm_id: str
+    proxy_command: tuple[str, ...]
+    services: tuple[Service, ...]
+
+
+def environment_text(
+    directory: LabDirectory, machines: Iterable[MachineEntry], flows: Iterable[Mapping[str, Any]]
+) -> str:
+    """The whole file; flows are written as they stand in the lab file."""
+    lines = [
+        f"# The lab {directory.name}; `azreach lab down {directory.name}` removes it.",
+        "version: 1",
+        "allow_disruptive: true",
+        "azure:",
+        f"  snapshot: {quoted(str(directory.snapshot))}",
+        "machines:",
+    ]
+    key, known_hosts = quoted(str(directory.key)), quoted(str(directory.known_hosts))
+    for machine in machines:
+        lines += [
+            f"  {quoted(machine.name)}:",
+            "    ssh:",
+            f"      host: {quoted(machine.host)}",
+            f"      user: {machine.user}",
+            f"      key_file: {key}",
+            f"      known_hosts: {known_hosts}",
+            f"      proxy_command: [{', '.join(quoted(word) for word in machine.proxy_command)}]",
+            f"    arm_id: {quoted(machine.arm_id)}",
+        ]
+        # one that listens on a single address, such as loopback, is not meant for others
+        offered = [service for service in machine.services if service.address is None]
+        if offered:
+            items = ", ".join(f"{{port: {item.port}, protocol: {item.protocol}}}" for item in offered)
+            lines.append(f"    services: [{items}]")
+    flow_lines = [f"  - {_flow(flow)}" for flow in flows]
+    lines += ["flows:", *flow_lines] if flow_lines else []
+    return "\n".join(lines) + "\n"
+
+
+def _flow(flow: Mapping[str, Any]) -> str:
+    items = (f"{name}: {quoted(value) if isinstance(value, str) else value}" for name, value in flow.items())
+    return f"{{{', '.join(items)}}}"
+
+
+def quoted(text: str) -> str:
+    """A YAML double-quoted scalar; every character that YAML does not take as it is gets escaped."""
+    return "".join(
+        char if char.isprintable() else _escaped(ord(char)) for char in json.dumps(text, ensure_ascii=False)
+    )
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,1 @@
+"""What runs inside a lab VM: its files, sshd, services."""

@@ -1,0 +1,174 @@
+"""What one lab file must agree on with itself: names that refer to something, addresses that fit.
+
+Pure; each problem is (place in the file, text). Not for single values: the models see to those.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from lab.addresses import AddressPool
+from lab.labfile import MAX_VMS, TAGS, LabFile, Nic, has_number
+
+Problem = tuple[tuple[str | int, ...], str]
+
+
+def problems(lab: LabFile) -> list[Problem]:
+    """Everything that refers to nothing or contradicts something, in the file's order."""
+    return [*_vnets(lab), *_nsgs(lab), *_route_tables(lab), *_names(lab), *_nics(lab), *_flows(lab)]
+
+
+def _known(kind: str, name: str | None, names: Iterable[str]) -> str | None:
+    if name is None or name in names:
+        return None
+    return f"no {kind} '{name}' in this file (it has: {', '.join(names) or 'none'})"
+
+
+def _vnets(lab: LabFile) -> Iterator[Problem]:
+    for vnet_name, vnet in lab.vnets.items():
+        here: tuple[str, ...] = ("vnets", vnet_name)
+        spaces = [ip_network(prefix) for prefix in vnet.address_space]
+        seen: list[tuple[str, str]] = []
+        for name, subnet in vnet.subnets.items():
+            place = (*here, "subnets", name)
+            for text in subnet.prefix:
+                prefix = ip_network(text)
+                if not any(prefix.version == s.version and prefix.subnet_of(s) for s in spaces):  # type: ignore[arg-type]
+                    yield (*place, "prefix"), f"{text} is not in the VNet's address space"
+                for other, taken in seen:
+                    if ip_network(taken).overlaps(prefix):
+                        yield (*place, "prefix"), f"{text} overlaps with subnet '{other}' ({taken})"
+                seen.append((name, text))
+            if text := _known("NSG", subnet.nsg, lab.nsgs):
+                yield (*place, "nsg"), text
+            if text := _known("route table", subnet.route_table, lab.route_tables):
+                yield (*place, "route_table"), text
+        for name, peering in vnet.peerings.items():
+            place = (*here, "peerings", name, "remote")
+            if text := _known("VNet", peering.remote, lab.vnets):
+                yield place, text
+            elif peering.remote == vnet_name:
+                yield place, "a VNet cannot be peered with itself"
+
+
+def _nsgs(lab: LabFile) -> Iterator[Problem]:
+    for nsg, rules in lab.nsgs.items():
+        names: Counter[str] = Counter()
+        priorities: Counter[tuple[str, int]] = Counter()
+        for number, rule in enumerate(rules):
+            here = ("nsgs", nsg, number)
+            names[rule.name.lower()] += 1
+            priorities[rule.direction, rule.priority] += 1
+            if names[rule.name.lower()] > 1:
+                yield (*here, "name"), f"two rules are named '{rule.name}'"
+            if priorities[rule.direction, rule.priority] > 1:
+                yield (*here, "priority"), f"two {rule.direction} rules have priority {rule.priority}"
+            for side, selectors in (("source", rule.source), ("destination", rule.destination)):
+                for selector in selectors:
+                    if text := _selector_problem(selector, lab.asgs):
+                        yield (*here, side), text
+                if "*" in selectors and len(selectors) > 1:
+                    yield (*here, side), "'*' stands alone"
+                if any(selector in lab.asgs for selector in selectors) and not all(
+                    selector in lab.asgs for selector in selectors
+                ):
+                    yield (*here, side), "ASGs and prefixes or tags cannot be mixed in one rule"
+
+
+def _selector_problem(selector: str, asgs: Iterable[str]) -> str | None:
+    if selector == "*" or selector in asgs or selector.lower() in {tag.lower() for tag in TAGS}:
+        return None
+    try:
+        ip_network(selector)
+    except ValueError:
+        return (
+            f"'{selector}' is no prefix, no ASG of this file (it has: {', '.join(asgs) or 'none'}) "
+            f"and none of the service tags {', '.join(TAGS)}"
+        )
+    return None
+
+
+def _route_tables(lab: LabFile) -> Iterator[Problem]:
+    for table, routes in lab.route_tables.items():
+        for number, route in enumerate(routes):
+            for other in routes[:number]:
+                if other.name.lower() == route.name.lower():
+                    yield ("route_tables", table, number, "name"), f"two routes are named '{route.name}'"
+                if other.prefix == route.prefix:
+                    yield ("route_tables", table, number, "prefix"), f"two routes have prefix {route.prefix}"
+
+
+def _names(lab: LabFile) -> Iterator[Problem]:
+    owners: dict[str, str] = {}
+    total = 0
+    for key, vm in lab.vms.items():
+        if vm.count is not None and not has_number(key):
+            yield ("vms", key, "count"), "the name of several VMs needs a number: write {n} in it"
+        if vm.count is None and has_number(key):
+            yield ("vms", key), "a name with {n} needs 'count'"
+        total += vm.count or 1
+    if total > MAX_VMS:
+        yield ("vms",), f"{total} VMs; a lab has at most {MAX_VMS}"
+        return
+    for name, key, _ in lab.expanded():
+        owner = owners.setdefault(name.lower(), key)
+        if owner != key:
+            yield ("vms", key), f"two VMs are named '{name}' (the other is '{owner}'; case does not count)"
+
+
+def _nics(lab: LabFile) -> Iterator[Problem]:
+    pools: dict[tuple[str, str], AddressPool] = {}
+    expanded = list(lab.expanded())
+    if len(expanded) > MAX_VMS:
+        return
+    for automatic in (False, True):
+        for _, key, vm in expanded:
+            for number, nic in enumerate(vm.interfaces()):
+                place: tuple[str | int, ...] = ("vms", key, *(("nics", number) if vm.nics else ()))
+                if not automatic:
+                    for asg in nic.asgs:
+                        if text := _known("ASG", asg, lab.asgs):
+                            yield (*place, "asgs"), text
+                    if text := _known("NSG", nic.nsg, lab.nsgs):
+                        yield (*place, "nsg"), text
+                try:
+                    subnet = lab.subnet(nic.subnet)
+                except ValueError as error:
+                    if not automatic:
+                        yield (*place, "subnet"), str(error)
+                    continue
+                pool = pools.setdefault(subnet, AddressPool(lab.prefixes(subnet)))
+                yield from _addresses(pool, nic, place, automatic=automatic)
+
+
+def _addresses(
+    pool: AddressPool, nic: Nic, place: tuple[str | int, ...], *, automatic: bool
+) -> Iterator[Problem]:
+    for key, wanted, family in (("address", nic.address, 4), ("ipv6", nic.ipv6, 6)):
+        try:
+            if isinstance(wanted, str) and not automatic:
+                address: IPv4Address | IPv6Address = ip_address(wanted)
+                if address.version != family:
+                    raise ValueError(f"{wanted} is no IPv{family} address")
+                pool.take(address)
+            elif automatic and (wanted is None or wanted is True):
+                pool.next(family)
+        except ValueError as error:
+            yield (*place, key), str(error)
+
+
+def _flows(lab: LabFile) -> Iterator[Problem]:
+    names = [name for name, _, _ in lab.expanded()]
+    for number, flow in enumerate(lab.flows):
+        for key, pattern in (("from", flow.source), ("to", flow.target)):
+            if any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in names):
+                continue
+            try:
+                if key == "from":
+                    raise ValueError
+                ip_address(pattern)
+            except ValueError:
+                yield ("flows", number, key), f"'{pattern}' matches no VM"

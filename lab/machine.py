@@ -1,0 +1,275 @@
+"""A running lab, inside the applier: its VMs, its fabric, its resources, and how each is changed.
+
+Not for the socket that requests come by (``lab.server``), nor for how the process came to be
+(``lab.applier``).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import AzreachError, InputError
+from harness.network.model import Network, VirtualMachine
+from harness.network.snapshot import network_from_resources
+from lab import neighbours, state
+from lab.content import GuestContent, LabContent
+from lab.environment_file import MachineEntry, environment_text
+from lab.errors import LabError
+from lab.fabric import Fabric
+from lab.hosts import filesystem, sshd
+from lab.hosts.services import Service, Services
+from lab.namespaces import GuestSpec, NamespaceDriver
+from lab.plan import build_plan
+from lab.plan_model import FabricPlan, Port
+from lab.state import LabDirectory, LabRecord, NicRecord, ProcessRecord, VmRecord
+from lab.store import ResourceStore
+
+Progress = Callable[[str, int, int], None]
+Note = Callable[[str], None]
+
+
+class LabMachine:
+    """Everything that one lab consists of. Make it, :meth:`raise_all`, change it, :meth:`close` it."""
+
+    def __init__(self, directory: LabDirectory, source: str, *, rootless: bool) -> None:
+        self._directory = directory
+        self._source = source
+        self._rootless = rootless
+        self._user_key = sshd.KeyPair.generate()
+        lowers = filesystem.lay_common(directory.guest, self._user_key, rootless=rootless)
+        self._driver = NamespaceDriver(directory.name, directory.stage, lowers)
+        self._driver.isolate()
+        self._services = Services(self._driver)
+        self._fabric = Fabric()
+        self._tokens: dict[str, str] = {}
+        self._content = LabContent("", [])
+        self._network = Network()
+        self._plan: FabricPlan
+        self._store = ResourceStore([])
+
+    def raise_all(self, content: LabContent, progress: Progress, note: Note) -> None:
+        """Makes the whole lab; raises AzreachError and leaves the rest to :meth:`close`."""
+        self._content = content
+        self._store = ResourceStore(content.resources)
+        self._network = network_from_resources(self._store.resources(), content.origin)
+        _check_names(self._network, content.origin)
+        for kind, arm_id in self._network.unmodelled:
+            note(f"{content.origin}: the lab leaves out {arm_id} ({kind})")
+        self._plan = build_plan(self._network)
+        self._make_room(note)
+        keys = self._make_vms(progress)
+        self._directory.write_record(self._record(complete=False))
+        progress("network", 0, len(self._plan.ports))
+        guests = self._driver.guests
+        self._fabric.attach(list(self._plan.ports.values()), {name: guests[name].netns for name in guests})
+        self._fabric.apply(self._plan)
+        self._start_services(progress)
+        self._write_files(keys)
+        self._directory.write_record(self._record(complete=True))
+
+    def close(self) -> None:
+        """Ends every VM and the fabric; may be called in any state."""
+        self._driver.destroy()
+        self._fabric.close()
+
+    # -- resources
+
+    def resources(self) -> list[dict[str, Any]]:
+        return self._store.resources()
+
+    def get_resource(self, arm_id: str) -> dict[str, Any] | None:
+        return self._store.get(arm_id)
+
+    def put_resource(self, arm_id: str, body: dict[str, Any]) -> None:
+        """A PUT, effective when it returns; what is refused (AzreachError) has changed nothing."""
+        self._change(self._store.with_put(arm_id, body))
+
+    def delete_resource(self, arm_id: str) -> None:
+        """A DELETE, effective when it returns; what is refused (AzreachError) has changed nothing."""
+        self._change(self._store.with_delete(arm_id))
+
+    def counters(self) -> dict[str, int]:
+        return self._fabric.counters()
+
+    # -- guests
+
+    def start_service(self, vm: str, service: Service) -> None:
+        self._services.start([(vm, service)])
+
+    def stop_service(self, vm: str, service: Service) -> None:
+        self._services.stop(vm, service)
+
+    def services(self, vm: str) -> tuple[Service, ...]:
+        return self._services.running(vm)
+
+    def spawn(self, vm: str, argv: Sequence[str]) -> int:
+        """A process that lives until it ends or the lab does; its pid as the machine sees it."""
+        if vm not in self._driver.guests:
+            raise LabError(f"no VM '{vm}' in lab '{self._directory.name}'")
+        null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            return self._driver.spawn(self._driver.guests[vm], argv, null)
+        finally:
+            os.close(null)
+
+    # -- making
+
+    def _make_room(self, note: Note) -> None:
+        vms = len(self._network.vms)
+        if not neighbours.is_large(vms):
+            return
+        if self._rootless:
+            if text := neighbours.shortage(vms):
+                note(text)
+            return
+        try:
+            with state.locked() as root:
+                neighbours.raise_thresholds(root)
+        except OSError as error:
+            note(neighbours.shortage(vms) or f"the neighbour table could not be made larger: {error.strerror}")
+
+    def _make_vms(self, progress: Progress) -> dict[str, sshd.KeyPair]:
+        names = filesystem.hostnames(vm.name for vm in self._network.vms.values())
+        keys: dict[str, sshd.KeyPair] = {}
+        specs: list[GuestSpec] = []
+        for vm in self._network.vms.values():
+            keys[vm.name] = sshd.KeyPair.generate()
+            self._tokens[vm.name] = secrets.token_hex(8)
+            nics = [self._network.nics[nic] for nic in vm.nics]
+            forwarding = self._guest(vm.name).forwarding
+            specs.append(
+                filesystem.guest_spec(
+                    vm.name,
+                    names[vm.name],
+                    [str(address) for nic in nics for family in (4, 6) for address in nic.addresses(family)],
+                    keys[vm.name],
+                    self._tokens[vm.name],
+                    forwarding=any(nic.ip_forwarding for nic in nics) if forwarding is None else forwarding,
+                )
+            )
+        self._driver.create(specs, lambda done: progress("VMs", done, len(specs)))
+        return keys
+
+    def _guest(self, vm: str) -> GuestContent:
+        return self._content.guests.get(vm, GuestContent())
+
+    def _start_services(self, progress: Progress) -> None:
+        wanted = [
+            (name, Service.parse(text)) for name, guest in self._content.guests.items() for text in guest.services
+        ]
+        progress("services", 0, len(wanted))
+        # in batches, so that a thousand of them do not need as many pipes at once
+        for start in range(0, len(wanted), 200):
+            self._services.start(wanted[start : start + 200])
+
+    def _write_files(self, keys: Mapping[str, sshd.KeyPair]) -> None:
+        directory, guests = self._directory, self._driver.guests
+        state.write_atomically(directory.key, self._user_key.private.decode(), mode=0o600)
+        lines = [sshd.known_hosts_line(guests[name].hostname, key) for name, key in keys.items()]
+        state.write_atomically(directory.known_hosts, "".join(lines))
+        state.write_atomically(directory.snapshot, self._store.snapshot())
+        entries = [
+            MachineEntry(
+                name=vm.name,
+                host=guests[vm.name].hostname,
+                user=self._guest(vm.name).user,
+                arm_id=vm.id,
+                proxy_command=sshd.proxy_command(guests[vm.name], self._tokens[vm.name], rootless=self._rootless),
+                services=tuple(Service.parse(text) for text in self._guest(vm.name).services),
+            )
+            for vm in self._network.vms.values()
+        ]
+        state.write_atomically(directory.environment, environment_text(directory, entries, self._content.flows))
+
+    # -- changing
+
+    def _change(self, store: ResourceStore) -> None:
+        network = network_from_resources(store.resources(), str(self._directory.snapshot))
+        if {vm.name for vm in network.vms.values()} != {vm.name for vm in self._network.vms.values()}:
+            raise LabError("a running lab keeps the VMs that it was raised with")
+        plan = build_plan(network, self._plan.port_ids)
+        self._apply(plan)
+        moved = plan.ports != self._plan.ports
+        self._store, self._network, self._plan = store, network, plan
+        state.write_atomically(self._directory.snapshot, store.snapshot())
+        if moved:
+            self._directory.write_record(self._record(complete=True))
+
+    def _apply(self, plan: FabricPlan) -> None:
+        """Makes the fabric follow ``plan``, or (raising) stay with the old one."""
+        before = self._plan.ports
+        gone = [old for number, old in before.items() if _wire(plan.ports.get(number)) != _wire(old)]
+        new = [port for number, port in plan.ports.items() if _wire(before.get(number)) != _wire(port)]
+        netns = {name: guest.netns for name, guest in self._driver.guests.items()}
+        try:
+            self._fabric.detach([port.id for port in gone])
+            self._fabric.attach(new, netns)
+            self._fabric.apply(plan)
+        except AzreachError:
+            self._fabric.detach([port.id for port in new])
+            self._fabric.attach(gone, netns)
+            self._fabric.apply(self._plan)
+            raise
+
+    # -- records
+
+    def _record(self, *, complete: bool) -> LabRecord:
+        ports: dict[str, list[Port]] = {}
+        for port in self._plan.ports.values():
+            ports.setdefault(port.vm, []).append(port)
+        return LabRecord(
+            name=self._directory.name,
+            applier=ProcessRecord.of(os.getpid()),
+            source=self._source,
+            rootless=self._rootless,
+            complete=complete,
+            vms=tuple(self._vm_record(vm, ports.get(vm.name, [])) for vm in self._network.vms.values()),
+        )
+
+    def _vm_record(self, vm: VirtualMachine, ports: list[Port]) -> VmRecord:
+        guest = self._driver.guests[vm.name]
+        nics = tuple(
+            NicRecord(
+                port.interface,
+                port.mac,
+                tuple(f"{address}/{length}" for address, length in port.addresses),
+                self._network.nics[port.nic].id,
+            )
+            for port in sorted(ports, key=lambda port: port.interface)
+        )
+        services = self._guest(vm.name).services
+        return VmRecord(vm.name, guest.hostname, vm.id, guest.pid, guest.start_time, nics, services)
+
+
+def _wire(port: Port | None) -> Port | None:
+    """What of a port cannot be changed while it is wired; a new address reaches a guest by DHCP only."""
+    return None if port is None else replace(port, addresses=(), gateway4=None, gateway6=None, ip_forwarding=False)
+
+
+def _check_names(network: Network, origin: str) -> None:
+    if not network.vms:
+        raise InputError(f"{origin}: there is no VM in it")
+    seen: dict[str, str] = {}
+    for vm in network.vms.values():
+        other = seen.setdefault(vm.name.lower(), vm.id)
+        if other != vm.id:
+            raise InputError(f"{origin}: two VMs are named '{vm.name}': {other} and {vm.id}")
+        try:
+            vm.name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{origin}: the VM name {ascii(vm.name)} is no valid text") from None
+        if not any(nic in network.nics for nic in vm.nics):
+            raise InputError(f"{origin}: VM '{vm.name}' has no NIC")
+
+
+def log_tail(path: Path, lines: int = 5) -> str:
+    """The last lines of a lab's log."""
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""

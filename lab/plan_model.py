@@ -1,0 +1,227 @@
+"""The words of the lab's packet fabric: ports, routes, security chains, drop reasons; pure data.
+
+:mod:`lab.plan` makes a :class:`FabricPlan` of a network, :mod:`lab.program` makes an nftables
+program of it. Nothing here knows of nftables, netlink or namespaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+from harness.errors import InputError
+from harness.network.model import Access, Direction, IPAddress, PortRange, RuleProtocol, short_name
+from lab.flatten import AddressRange
+
+FABRIC_MAC = "12:34:56:78:9a:bc"
+"""The MAC address that Azure's fabric answers every ARP request with."""
+FABRIC_GATEWAY6 = IPv6Address("fe80::1234:5678:9abc")
+"""The IPv6 default gateway of every Azure VM."""
+PLATFORM_ADDRESS = IPv4Address("168.63.129.16")
+"""Azure's host VIP: probes, DHCP, DNS (Azure: what-is-ip-address-168-63-129-16)."""
+METADATA_ADDRESS = IPv4Address("169.254.169.254")
+"""Azure's instance metadata service."""
+MTU = 1500
+
+
+class PlanError(InputError):
+    """A network that the lab's fabric cannot be built from; the message names the object."""
+
+
+class DropReason(StrEnum):
+    """Why the fabric itself dropped a packet (NSG denials are counted by their rule instead)."""
+
+    SPOOFED = "spoofed"
+    NO_ROUTE = "no-route"
+    ROUTE_TO_NONE = "route-to-none"
+    INTERNET = "no-internet"
+    MULTICAST = "multicast"
+    NO_GATEWAY = "no-virtual-network-gateway"
+    NO_SUCH_ADDRESS = "no-such-address"
+    APPLIANCE_UNREACHABLE = "appliance-unreachable"
+    APPLIANCE_NOT_FORWARDING = "appliance-not-forwarding"
+    PEERING_ACCESS_DISABLED = "peering-access-disabled"
+    FORWARDED_TRAFFIC_REFUSED = "forwarded-traffic-refused"
+    STRAY_FRAGMENT = "stray-fragment"
+    UNRELATED_ICMP = "unrelated-icmp"
+    UNSUPPORTED_PROTOCOL = "unsupported-protocol"
+    FLOW_TABLE_FULL = "flow-table-full"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One NIC's place in the fabric: link ``p<id>`` there, ``interface`` in the VM.
+
+    ``addresses`` holds (address, prefix length that the guest configures): the subnet's for
+    IPv4, 128 for IPv6, the primary configuration's first.
+    """
+
+    id: int
+    nic: str
+    vm: str
+    interface: str
+    mac: str
+    addresses: tuple[tuple[IPAddress, int], ...]
+    gateway4: IPv4Address | None
+    gateway6: IPv6Address | None
+    ip_forwarding: bool
+    mtu: int = MTU
+
+    @property
+    def link(self) -> str:
+        """The name of the fabric's end of the wire."""
+        return f"p{self.id}"
+
+    @property
+    def primary(self) -> bool:
+        """Whether this is the VM's primary NIC, the one that gets the default route."""
+        return self.interface == "eth0"
+
+    def of_family(self, family: int) -> tuple[IPAddress, ...]:
+        """The addresses of one family (4 or 6)."""
+        return tuple(address for address, _ in self.addresses if address.version == family)
+
+
+class RouteAction(StrEnum):
+    """What the fabric does with a packet that a route matches."""
+
+    DELIVER = "deliver"
+    """To the port that has the destination address in ``vnet``."""
+    NEXT_HOP = "next-hop"
+    """To ``port`` (in ``vnet``), whatever the destination address."""
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTarget:
+    """Where a route leads; ``vnet`` is the VNet (key) that the packet enters."""
+
+    action: RouteAction
+    vnet: str | None = None
+    port: int | None = None
+    reason: DropReason | None = None
+
+    @classmethod
+    def deliver(cls, vnet: str) -> RouteTarget:
+        return cls(RouteAction.DELIVER, vnet=vnet)
+
+    @classmethod
+    def next_hop(cls, vnet: str, port: int) -> RouteTarget:
+        return cls(RouteAction.NEXT_HOP, vnet=vnet, port=port)
+
+    @classmethod
+    def drop(cls, reason: DropReason) -> RouteTarget:
+        return cls(RouteAction.DROP, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where NSGs and routes apply: a VNet and the route table (keys) of a subnet.
+
+    Subnets of one VNet with one route table share everything that depends on it, the
+    meaning of the ``VirtualNetwork`` tag included.
+    """
+
+    vnet: str
+    route_table: str | None
+
+
+Routes = tuple[tuple[AddressRange, RouteTarget], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """The effective routes of a context as disjoint ranges, per family (4, 6)."""
+
+    context: Context
+    by_family: Mapping[int, Routes]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet:
+    """One side of a rule, resolved: any address, or disjoint ranges per family."""
+
+    any: bool = False
+    v4: tuple[AddressRange, ...] = ()
+    v6: tuple[AddressRange, ...] = ()
+
+    def of_family(self, family: int) -> tuple[AddressRange, ...]:
+        return self.v4 if family == 4 else self.v6
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRule:
+    """A security rule with tags and ASGs resolved. An empty tuple of ports means any port."""
+
+    id: str
+    access: Access
+    protocol: RuleProtocol
+    source: AddressSet
+    source_ports: tuple[PortRange, ...]
+    destination: AddressSet
+    destination_ports: tuple[PortRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainKey:
+    """An NSG (key) in one direction, resolved for one context."""
+
+    nsg: str
+    direction: Direction
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What applies to a port: its context and the NSGs (keys) of its NIC and subnet."""
+
+    context: Context
+    nic_nsg: str | None
+    subnet_nsg: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VNetPlan:
+    """A VNet: its space, its addresses (address -> port id), and the VNets (keys) that may
+    send it packets whose source is outside their own space (``allowForwardedTraffic``)."""
+
+    key: str
+    space: AddressSet
+    addresses: Mapping[IPAddress, int]
+    forwarded_from: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FabricPlan:
+    """Everything that the fabric does, as data."""
+
+    ports: Mapping[int, Port]
+    bindings: Mapping[int, Binding]
+    vnets: Mapping[str, VNetPlan]
+    routes: Mapping[Context, RoutePlan]
+    chains: Mapping[ChainKey, tuple[PlannedRule, ...]]
+
+    @property
+    def port_ids(self) -> dict[str, int]:
+        """NIC (key) -> port id; give it to the next ``build_plan`` to keep ids stable."""
+        return {port.nic: port.id for port in self.ports.values()}
+
+    def ports_of(self, vm: str) -> tuple[Port, ...]:
+        """The ports of a VM, its primary NIC's first."""
+        return tuple(
+            sorted((port for port in self.ports.values() if port.vm == vm), key=lambda port: port.interface)
+        )
+
+
+def rule_id(nsg_id: str, rule_name: str, *, default: bool) -> str:
+    """The id that counters have for a rule: its ARM id."""
+    kind = "defaultSecurityRules" if default else "securityRules"
+    return f"{nsg_id.rstrip('/')}/{kind}/{rule_name}"
+
+
+def rule_name(identifier: str) -> str:
+    """``<nsg name>/<rule name>`` of a rule id."""
+    nsg_id, _, name = identifier.rpartition("/")
+    return f"{short_name(nsg_id.rpartition('/')[0])}/{name}"

@@ -1,0 +1,143 @@
+"""Effective routes of a subnet as the fabric carries them out: system, peering and user routes.
+
+Azure: virtual-networks-udr-overview. The longest prefix wins, on equal prefixes user routes
+win over peering and system routes. Not for NSGs (``plan_rules``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network
+
+from harness.network.model import (
+    IPAddress,
+    IPNetwork,
+    Network,
+    NextHopType,
+    PeeringState,
+    Route,
+    VirtualNetwork,
+    VirtualNetworkPeering,
+    key,
+)
+from lab.flatten import flatten
+from lab.plan_model import Context, DropReason, PlanError, RoutePlan, RouteTarget
+
+DEFAULT_ROUTE: Mapping[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+RESERVED = (
+    IPv4Network("10.0.0.0/8"),
+    IPv4Network("172.16.0.0/12"),
+    IPv4Network("192.168.0.0/16"),
+    IPv4Network("100.64.0.0/10"),
+)
+"""System routes with next hop None, in every VNet."""
+MULTICAST = (IPv4Network("224.0.0.0/4"), IPv6Network("ff00::/8"))
+"""Azure carries no multicast (Azure: virtual-networks-faq)."""
+
+INTERNET_EDGE = RouteTarget.drop(DropReason.INTERNET)
+"""Where packets to the Internet go. Address translation has no port in this fabric yet; when it
+has one, this is the only place that has to name it."""
+
+VNetPorts = Mapping[str, Mapping[IPAddress, int]]
+"""VNet (key) -> address -> port id."""
+
+
+def peering_to(vnet: VirtualNetwork, remote: str) -> VirtualNetworkPeering | None:
+    """The peering of ``vnet`` to the VNet with that key, or None."""
+    return next((peering for peering in vnet.peerings if key(peering.remote_vnet) == remote), None)
+
+
+def connected_peerings(vnet: VirtualNetwork) -> Iterator[VirtualNetworkPeering]:
+    """The peerings that give this side routes: those in state Connected."""
+    return (peering for peering in vnet.peerings if peering.state is PeeringState.CONNECTED)
+
+
+def access_allowed(network: Network, vnet: VirtualNetwork, peering: VirtualNetworkPeering) -> bool:
+    """Whether both sides of a peering let their VMs reach the other's.
+
+    ``allowVirtualNetworkAccess`` of one side takes the peer out of that side's VirtualNetwork
+    tag, inbound and outbound, so that either side's false stops both directions.
+    """
+    remote = network.vnets.get(key(peering.remote_vnet))
+    back = peering_to(remote, key(vnet.id)) if remote is not None else None
+    return peering.allow_virtual_network_access and (back is None or back.allow_virtual_network_access)
+
+
+def plan_routes(network: Network, context: Context, ports: VNetPorts) -> RoutePlan:
+    """The routes of all subnets of ``context``, as disjoint ranges per family."""
+    routes = [*_user_routes(network, context, ports), *_system_routes(network, network.vnets[context.vnet])]
+    return RoutePlan(
+        context,
+        {
+            family: flatten((prefix, target) for prefix, target in routes if prefix.version == family)
+            for family in (4, 6)
+        },
+    )
+
+
+def _system_routes(network: Network, vnet: VirtualNetwork) -> Iterator[tuple[IPNetwork, RouteTarget]]:
+    for prefix in vnet.address_space:
+        yield prefix, RouteTarget.deliver(key(vnet.id))
+    for peering in connected_peerings(vnet):
+        target = (
+            RouteTarget.deliver(key(peering.remote_vnet))
+            if access_allowed(network, vnet, peering)
+            else RouteTarget.drop(DropReason.PEERING_ACCESS_DISABLED)
+        )
+        for prefix in peering.remote_address_space:
+            yield prefix, target
+    for prefix in RESERVED:
+        yield prefix, RouteTarget.drop(DropReason.ROUTE_TO_NONE)
+    for prefix in MULTICAST:
+        yield prefix, RouteTarget.drop(DropReason.MULTICAST)
+    for prefix in DEFAULT_ROUTE.values():
+        yield prefix, INTERNET_EDGE
+
+
+def _user_routes(
+    network: Network, context: Context, ports: VNetPorts
+) -> Iterator[tuple[IPNetwork, RouteTarget]]:
+    if context.route_table is None:
+        return
+    table = network.route_tables.get(context.route_table)
+    if table is None:
+        raise PlanError(f"{context.vnet}: route table {context.route_table} does not exist")
+    for route in table.routes:
+        yield route.prefix, _user_target(network, context, ports, route)
+
+
+def _user_target(network: Network, context: Context, ports: VNetPorts, route: Route) -> RouteTarget:
+    match route.next_hop_type:
+        case NextHopType.VNET_LOCAL:
+            return RouteTarget.deliver(context.vnet)
+        case NextHopType.INTERNET:
+            return INTERNET_EDGE
+        case NextHopType.NONE:
+            return RouteTarget.drop(DropReason.ROUTE_TO_NONE)
+        case NextHopType.VIRTUAL_NETWORK_GATEWAY:
+            return RouteTarget.drop(DropReason.NO_GATEWAY)
+        case NextHopType.VIRTUAL_APPLIANCE:
+            if route.next_hop_ip is None:
+                raise PlanError(f"{route.id}: a route to a VirtualAppliance needs nextHopIpAddress")
+            return _appliance(network, network.vnets[context.vnet], ports, route.next_hop_ip)
+        case _:
+            raise PlanError(f"{route.id}: nextHopType {route.next_hop_type} cannot be set by a user")
+
+
+def _appliance(network: Network, vnet: VirtualNetwork, ports: VNetPorts, address: IPAddress) -> RouteTarget:
+    """An appliance must be in the VNet itself or in one that is peered with it directly."""
+    if any(address in prefix for prefix in vnet.address_space):
+        return _port_target(key(vnet.id), ports, address)
+    for peering in connected_peerings(vnet):
+        if any(address in prefix for prefix in peering.remote_address_space):
+            if not access_allowed(network, vnet, peering):
+                return RouteTarget.drop(DropReason.PEERING_ACCESS_DISABLED)
+            return _port_target(key(peering.remote_vnet), ports, address)
+    return RouteTarget.drop(DropReason.APPLIANCE_UNREACHABLE)
+
+
+def _port_target(vnet: str, ports: VNetPorts, address: IPAddress) -> RouteTarget:
+    port = ports.get(vnet, {}).get(address)
+    if port is None:
+        return RouteTarget.drop(DropReason.APPLIANCE_UNREACHABLE)
+    return RouteTarget.next_hop(vnet, port)
