@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 IPAddress = IPv4Address | IPv6Address
@@ -140,10 +141,22 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTagRoute:
+    """A user-defined route to a service tag; its prefixes are not known here."""
+
+    id: str
+    name: str
+    tag: str
+    next_hop_type: NextHopType
+    next_hop_ip: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTable:
     id: str
     name: str
     routes: tuple[Route, ...]
+    tag_routes: tuple[ServiceTagRoute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +265,15 @@ class Network:
 
     def vnet_of(self, nic: NetworkInterface) -> VirtualNetwork:
         return self.vnets[self.subnets[nic.subnet].vnet]
+
+    @cached_property
+    def holders(self) -> Mapping[IPAddress, tuple[tuple[NetworkInterface, IpConfiguration], ...]]:
+        """Who has a private address: one NIC per VNet, several where VNets overlap."""
+        found: dict[IPAddress, list[tuple[NetworkInterface, IpConfiguration]]] = {}
+        for nic in self.nics.values():
+            for config in nic.ip_configurations:
+                found.setdefault(config.address, []).append((nic, config))
+        return {address: tuple(holders) for address, holders in found.items()}
 
     def vms_named(self, name: str) -> tuple[VirtualMachine, ...]:
         """VMs of that name (Azure compares without regard to case); several resource groups may have one."""

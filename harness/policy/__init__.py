@@ -1,0 +1,1 @@
+"""What Azure's network does to a packet, told from configuration alone. Pure: nothing here does I/O."""

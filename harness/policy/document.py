@@ -1,0 +1,60 @@
+"""An explanation as the JSON document that ``azreach explain --json`` prints.
+
+Keys are stable: ``verdict``, ``cause``, ``rule``, ``route``, ``decisions`` and the flow's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.policy.decision import Decision, EffectiveRoute, Explanation
+
+
+def to_json(explanation: Explanation) -> dict[str, Any]:
+    """Plain JSON values; ``decisions`` in the order in which the packet and its answer met them."""
+    flow = explanation.flow
+    return {
+        "from": flow.source,
+        "to": flow.target,
+        "protocol": flow.protocol.value,
+        "port": flow.port,
+        "sourceAddress": str(explanation.source_address),
+        "targetAddress": str(explanation.target_address),
+        "sourceNic": explanation.source_nic,
+        "targetNic": explanation.target_nic,
+        "sourcePort": explanation.source_port,
+        "verdict": explanation.verdict.value,
+        "cause": explanation.cause.value if explanation.cause else None,
+        "rule": explanation.rule,
+        "route": route_to_json(explanation.route),
+        "why": explanation.deciding.why if explanation.deciding else None,
+        "decisions": [decision_to_json(decision) for decision in explanation.decisions],
+        "fix": list(explanation.fix),
+    }
+
+
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "direction": decision.way.value,
+        "kind": decision.kind.value,
+        "where": decision.where,
+        "access": decision.access.value,
+        "objectId": decision.object_id,
+        "nicId": decision.nic_id,
+        "rule": decision.rule,
+        "ruleId": decision.rule_id,
+        "route": route_to_json(decision.route),
+        "why": decision.why,
+    }
+
+
+def route_to_json(route: EffectiveRoute | None) -> dict[str, Any] | None:
+    if route is None:
+        return None
+    return {
+        "prefix": str(route.prefix),
+        "nextHopType": route.next_hop_type.value,
+        "nextHopIpAddress": str(route.next_hop_ip) if route.next_hop_ip is not None else None,
+        "source": route.source.value,
+        "name": route.name,
+    }

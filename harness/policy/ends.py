@@ -1,0 +1,233 @@
+"""Turns the two ends of a flow, as a user names them, into NICs and addresses of the network.
+
+An end is a VM's name, an ARM id (VM, NIC or IP configuration), or an IP address: private,
+public (a NIC's or the internet's), or one that no NIC has. What does not name exactly one
+thing is an error that lists what it could mean.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from harness.errors import InputError, UnknownNameError
+from harness.model import Flow
+from harness.network.model import (
+    IPAddress,
+    IpConfiguration,
+    Network,
+    NetworkInterface,
+    PeeringState,
+    VirtualMachine,
+    key,
+)
+from harness.report.text import plain
+
+_LISTED = 20
+Place = tuple[NetworkInterface, IpConfiguration]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end: its address, and the NIC that has it (None: nothing in the snapshot has it).
+
+    ``public`` is the public address by which the user named the NIC (targets only).
+    """
+
+    label: str
+    address: IPAddress
+    nic: NetworkInterface | None = None
+    configuration: IpConfiguration | None = None
+    public: IPAddress | None = None
+
+    @property
+    def vm(self) -> str | None:
+        return self.nic.vm if self.nic else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """What a text may mean: places in order of preference; ``literal`` if it is an address."""
+
+    label: str
+    places: tuple[Place, ...]
+    literal: IPAddress | None = None
+    public: bool = False
+
+
+def resolve_ends(network: Network, flow: Flow) -> tuple[End, End]:
+    """Source and target of ``flow``.
+
+    Raises UnknownNameError for a name that nothing has, InputError for one that several
+    things have, for ends without a common address family, and where neither end is a NIC.
+    """
+    source, target = _candidates(network, flow.source), _candidates(network, flow.target)
+    family = _family(flow, source, target)
+    target_end = _target(network, _of_family(target, family), source)
+    source_end = _source(network, _of_family(source, family), target_end)
+    if source_end.nic is None and target_end.nic is None:
+        raise InputError(
+            f"neither {plain(flow.source)} nor {plain(flow.target)} is an address of a network interface"
+            " in the snapshot",
+            hint="at least one end must be one; give the name of a VM",
+        )
+    return source_end, target_end
+
+
+def _candidates(network: Network, text: str) -> _Candidates:
+    address = _address(text)
+    if address is not None:
+        holders = network.holders.get(address, ())
+        if holders:
+            return _Candidates(text, holders, address)
+        return _Candidates(text, _public_holders(network, address), address, public=True)
+    if text.startswith("/"):
+        return _Candidates(text, _by_id(network, text))
+    vms = network.vms_named(text)
+    if not vms:
+        raise _unknown(network, text)
+    if len(vms) > 1:
+        raise InputError(
+            f"{len(vms)} VMs have the name '{plain(text)}': {', '.join(plain(vm.id) for vm in vms)}",
+            hint="give the ARM id of the one you mean",
+        )
+    return _Candidates(text, _places(network, vms[0]))
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return ip_address(text) if "%" not in text else None
+    except ValueError:
+        return None
+
+
+def _public_holders(network: Network, address: IPAddress) -> tuple[Place, ...]:
+    owned = {name for name, public in network.public_ips.items() if public.address == address}
+    return tuple(
+        (nic, configuration)
+        for nic in network.nics.values()
+        for configuration in nic.ip_configurations
+        if configuration.public_ip in owned
+    )
+
+
+def _by_id(network: Network, text: str) -> tuple[Place, ...]:
+    wanted = key(text)
+    if wanted in network.vms:
+        return _places(network, network.vms[wanted])
+    if wanted in network.nics:
+        return _nic_places(network.nics[wanted])
+    for nic in network.nics.values():
+        for configuration in nic.ip_configurations:
+            if key(configuration.id) == wanted:
+                return ((nic, configuration),)
+    raise UnknownNameError(
+        f"no VM, network interface or IP configuration of the snapshot has the id {plain(text)}",
+        hint=_known(network),
+    )
+
+
+def _places(network: Network, vm: VirtualMachine) -> tuple[Place, ...]:
+    places = tuple(place for nic in vm.nics for place in _nic_places(network.nics[nic]))
+    if not places:
+        raise InputError(f"VM {plain(vm.id)} has no network interface in the snapshot")
+    return places
+
+
+def _nic_places(nic: NetworkInterface) -> tuple[Place, ...]:
+    ordered = sorted(nic.ip_configurations, key=lambda configuration: not configuration.primary)
+    return tuple((nic, configuration) for configuration in ordered)
+
+
+def _unknown(network: Network, text: str) -> UnknownNameError:
+    names = {vm.name.lower(): vm.name for vm in network.vms.values()}
+    near = difflib.get_close_matches(text.lower(), names, n=5, cutoff=0.5)
+    hint = f"did you mean {', '.join(plain(names[name]) for name in near)}?" if near else _known(network)
+    return UnknownNameError(f"no VM '{plain(text)}' in the snapshot, and it is no IP address", hint=hint)
+
+
+def _known(network: Network) -> str:
+    names = sorted(plain(vm.name) for vm in network.vms.values())
+    if not names:
+        return "the snapshot has no VMs; give IP addresses"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"the snapshot has: {', '.join(names[:_LISTED])}{more}"
+
+
+def _family(flow: Flow, source: _Candidates, target: _Candidates) -> int:
+    both = (source, target)
+    offered = [
+        {end.literal.version} if end.literal else {place[1].address.version for place in end.places}
+        for end in both
+    ]
+    common = offered[0] & offered[1]
+    if flow.family is not None:
+        common &= {flow.family}
+    if not common:
+        wanted = f" (IPv{flow.family} was asked for)" if flow.family is not None else ""
+        have = ", ".join(
+            f"{plain(end.label)} has {' and '.join(f'IPv{version}' for version in sorted(versions))}"
+            for end, versions in zip(both, offered, strict=True)
+        )
+        raise InputError(f"the two ends have no common address family{wanted}: {have}")
+    return min(common)
+
+
+def _of_family(end: _Candidates, family: int) -> _Candidates:
+    places = tuple(place for place in end.places if place[1].address.version == family)
+    return _Candidates(end.label, places, end.literal, end.public)
+
+
+def _target(network: Network, target: _Candidates, source: _Candidates) -> End:
+    """Where several virtual networks use an address, the one that the source's routes lead to."""
+    places = target.places
+    if target.literal is not None and len(places) > 1:
+        near = {network.subnets[place[0].subnet].vnet for place in source.places}
+        peers = {
+            peering.remote_vnet
+            for vnet in near
+            for peering in network.vnets[vnet].peerings
+            if peering.state is PeeringState.CONNECTED
+        }
+        for reachable in (near, peers):
+            found = tuple(place for place in places if network.subnets[place[0].subnet].vnet in reachable)
+            if len(found) == 1:
+                places = found
+                break
+        else:
+            raise _ambiguous(target)
+    return _end(target, places)
+
+
+def _source(network: Network, source: _Candidates, target: End) -> End:
+    if source.literal is not None:
+        if len(source.places) > 1:
+            raise _ambiguous(source)
+        if source.public:
+            # a packet with a public source comes from the internet, whoever has that address
+            return End(source.label, source.literal)
+        return _end(source, source.places)
+    # a guest with several NICs leaves by the one in the target's subnet, else by its primary NIC
+    for place in source.places:
+        if any(target.address in prefix for prefix in network.subnets[place[0].subnet].prefixes):
+            return _end(source, (place,))
+    return _end(source, source.places)
+
+
+def _end(found: _Candidates, places: tuple[Place, ...]) -> End:
+    if not places:
+        assert found.literal is not None  # a name without places is an error before
+        return End(found.label, found.literal)
+    nic, configuration = places[0]
+    public = found.literal if found.public else None
+    return End(found.label, configuration.address, nic, configuration, public)
+
+
+def _ambiguous(end: _Candidates) -> InputError:
+    ids = ", ".join(plain(place[1].id) for place in end.places)
+    return InputError(
+        f"{len(end.places)} network interfaces in different virtual networks have the address"
+        f" {end.literal}: {ids}",
+        hint="give the name or the ARM id of the one you mean",
+    )

@@ -1,0 +1,183 @@
+"""The smallest change that removes a denial, as Azure CLI commands.
+
+Words in angle brackets are for the reader to fill in. Names come from the snapshot, so
+every one is quoted for the shell. Nothing is executed here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from harness.model import Cause, Protocol
+from harness.network.armids import parent, segment
+from harness.network.model import Direction, Network, NetworkSecurityGroup, PeeringState, RouteSource, key
+from harness.network.rules import CUSTOM_PRIORITIES
+from harness.policy.decision import Decision, DecisionKind, Way
+from harness.policy.peering import peering_between
+from harness.policy.trail import Drop
+
+
+def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[str, ...]:
+    """Commands for the drop that ended ``decisions``; alternatives where there are several, or none known."""
+    decision = drop.decision
+    if drop.vnets is not None and drop.cause is not None:
+        return _peering(network, drop.cause, *drop.vnets)
+    if drop.cause is Cause.APPLIANCE_NOT_FORWARDING and decision.nic_id:
+        return (_az("network nic update", ("ids", decision.nic_id), ("ip-forwarding", "true")),)
+    if drop.cause is Cause.APPLIANCE_UNREACHABLE:
+        return _appliance_address(decision)
+    if drop.cause is Cause.ASYMMETRIC_RETURN:
+        return (*_straighten(decisions), *_rule(network, drop))
+    if decision.kind is DecisionKind.NSG:
+        return _rule(network, drop)
+    if decision.kind is DecisionKind.PUBLIC_IP and drop.cause is not None:
+        return _closed_public_ip(decision)
+    if decision.route is not None and decision.route.source is RouteSource.USER and decision.route.id:
+        return (_az("network route-table route delete", *_route_names(decision.route.id)),)
+    return ()
+
+
+def _az(command: str, *options: tuple[str, str]) -> str:
+    return " ".join([f"az {command}", *(f"--{name} {shlex.quote(value)}" for name, value in options)])
+
+
+def _group(arm_id: str) -> tuple[str, str]:
+    return ("resource-group", segment(arm_id, "resourceGroups") or "<resource group>")
+
+
+def _route_names(route_id: str) -> tuple[tuple[str, str], ...]:
+    table = parent(route_id)
+    return (
+        _group(table),
+        ("route-table-name", segment(table, "routeTables") or ""),
+        ("name", segment(route_id, "routes") or ""),
+    )
+
+
+def _appliance_address(decision: Decision) -> tuple[str, ...]:
+    if decision.route is None or decision.route.id is None:
+        return ()
+    names = _route_names(decision.route.id)
+    hop = ("next-hop-ip-address", "<address of a running appliance>")
+    return (
+        _az("network route-table route update", *names, hop),
+        _az("network route-table route delete", *names),
+    )
+
+
+def _straighten(decisions: Sequence[Decision]) -> tuple[str, ...]:
+    """The answer goes another way than the request because of the last user-defined route it took."""
+    taken = [item.route for item in decisions if item.way is Way.RETURN and item.kind is DecisionKind.ROUTE]
+    ids = [route.id for route in taken if route and route.source is RouteSource.USER and route.id]
+    return tuple(_az("network route-table route delete", *_route_names(route_id)) for route_id in ids[-1:])
+
+
+def _rule(network: Network, drop: Drop) -> tuple[str, ...]:
+    """An allow rule for this one flow, just before the rule that denied."""
+    decision, packet = drop.decision, drop.packet
+    group = network.nsgs.get(key(decision.object_id or ""))
+    denying = next((r for r in group.rules if r.id == decision.rule_id), None) if group else None
+    if group is None or denying is None or packet is None:
+        return ()
+    priority = _free_priority(group, denying.direction, denying.priority)
+    if priority is None:
+        if denying.default:
+            return ()
+        names = (_group(group.id), ("nsg-name", group.name), ("name", denying.name))
+        return (_az("network nsg rule delete", *names),)
+    # the service's port is fixed, the client's is not
+    answer = decision.way is Way.RETURN
+    service = packet.source_port if answer else packet.destination_port
+    port = "*" if service is None else str(service)
+    label = "" if service is None else f"-{service}"
+    return (
+        _az(
+            "network nsg rule create",
+            _group(group.id),
+            ("nsg-name", group.name),
+            ("name", f"allow-{packet.protocol}{label}-{priority}"),
+            ("priority", str(priority)),
+            ("direction", denying.direction),
+            ("access", "Allow"),
+            ("protocol", {Protocol.TCP: "Tcp", Protocol.UDP: "Udp", Protocol.ICMP: "Icmp"}[packet.protocol]),
+            ("source-address-prefixes", str(packet.source)),
+            ("source-port-ranges", port if answer else "*"),
+            ("destination-address-prefixes", str(packet.destination)),
+            ("destination-port-ranges", "*" if answer else port),
+        ),
+    )
+
+
+def _free_priority(group: NetworkSecurityGroup, direction: Direction, below: int) -> int | None:
+    """The highest unused priority number that is asked before ``below``."""
+    used = {rule.priority for rule in group.ordered(direction)}
+    low, high = CUSTOM_PRIORITIES
+    return next((n for n in range(min(below - 1, high), low - 1, -1) if n not in used), None)
+
+
+def _closed_public_ip(decision: Decision) -> tuple[str, ...]:
+    return (
+        _az(
+            "network nic update",
+            ("ids", decision.nic_id or ""),
+            ("network-security-group", "<network security group that allows the flow>"),
+        ),
+    )
+
+
+def _peering(network: Network, cause: Cause, here: str, there: str) -> tuple[str, ...]:
+    """``here`` is the virtual network whose side is at fault."""
+    if cause is Cause.NO_PEERING:
+        pairs = [(here, there), (there, here)]
+        return tuple(
+            command for pair in pairs if peering_between(network, *pair) is None
+            for command in (_create(network, *pair),)
+        )  # fmt: skip
+    if cause is Cause.PEERING_NOT_CONNECTED:
+        return _reconnect(network, here, there)
+    setting = {
+        Cause.PEERING_ACCESS_DISABLED: ("allow_virtual_network_access", "allowVirtualNetworkAccess"),
+        Cause.FORWARDED_TRAFFIC_REFUSED: ("allow_forwarded_traffic", "allowForwardedTraffic"),
+    }[cause]
+    sides = [(here, there)] if cause is Cause.FORWARDED_TRAFFIC_REFUSED else [(here, there), (there, here)]
+    found = ((side, peering_between(network, *side)) for side in sides)
+    return tuple(
+        _az(
+            "network vnet peering update",
+            *_vnet_names(network, side[0]),
+            ("name", peering.name),
+            ("set", f"{setting[1]}=true"),
+        )
+        for side, peering in found
+        if peering is not None and not getattr(peering, setting[0])
+    )
+
+
+def _reconnect(network: Network, here: str, there: str) -> tuple[str, ...]:
+    """Initiated waits for its other side; Disconnected must be made anew (both sides become Connected)."""
+    commands = []
+    for side in ((here, there), (there, here)):
+        peering = peering_between(network, *side)
+        if peering is None:
+            commands.append(_create(network, *side))
+        elif peering.state is PeeringState.DISCONNECTED:
+            names = (*_vnet_names(network, side[0]), ("name", peering.name))
+            commands += [_az("network vnet peering delete", *names), _create(network, *side)]
+    return tuple(commands)
+
+
+def _create(network: Network, here: str, there: str) -> str:
+    remote = network.vnets[there]
+    command = _az(
+        "network vnet peering create",
+        *_vnet_names(network, here),
+        ("name", f"to-{remote.name}"),
+        ("remote-vnet", remote.id),
+    )
+    return f"{command} --allow-vnet-access"
+
+
+def _vnet_names(network: Network, vnet: str) -> tuple[tuple[str, str], ...]:
+    owner = network.vnets[vnet]
+    return (_group(owner.id), ("vnet-name", owner.name))
