@@ -15,10 +15,18 @@ from harness.report.message import diagnosis_lines, headline
 
 
 def flow_between(
-    source: str, target: str, *, tcp: int | None = None, udp: int | None = None, icmp: bool = False, family: int | None = None
+    source: str,
+    target: str,
+    *,
+    tcp: int | None = None,
+    udp: int | None = None,
+    icmp: bool = False,
+    family: int | None = None,
 ) -> Flow:
-    """The flow of ``reach("web-01", "db-01", tcp=1433)``; exactly one of tcp, udp, icmp. Raises InputError."""
-    chosen = [name for name, given in (("tcp", tcp is not None), ("udp", udp is not None), ("icmp", icmp)) if given]
+    """The flow of ``reach("web-01", "db-01", tcp=1433)``; exactly one of the three, else InputError."""
+    chosen = [
+        name for name, given in (("tcp", tcp is not None), ("udp", udp is not None), ("icmp", icmp)) if given
+    ]
     if len(chosen) != 1:
         raise InputError(
             f"{source} -> {target}: give exactly one of tcp=PORT, udp=PORT, icmp=True"

@@ -50,7 +50,9 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="azreach", message="%(prog)s %(version)s")
 def cli() -> None:
     """Network reachability tests for Azure VMs: real packets, the cause, and the fix.

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from harness.errors import InputError, UnknownNameError
 from harness.model import Cause, Flow, Protocol, Step
-from harness.yamlfile import load_model, read_text
+from harness.yamlfile import PlacedError, load_model, read_text
 
 
 class _Strict(BaseModel):
@@ -27,7 +27,7 @@ class _Strict(BaseModel):
 
 def _from_directory(path: Path, info: ValidationInfo) -> Path:
     """Paths are relative to the environment file; ``~`` is the user's home."""
-    base = (info.context or {}).get("directory", Path.cwd())
+    base: Path = (info.context or {}).get("directory", Path.cwd())
     return base / path.expanduser()
 
 
@@ -194,10 +194,10 @@ class Environment(_Strict):
         for number, rule in enumerate(self.flows):
             for side, pattern in (("from", rule.source), ("to", rule.target)):
                 if not self.matching(pattern) and not (side == "to" and _is_address(pattern)):
-                    raise ValueError(f"flows.{number}.{side}: '{pattern}' matches no machine")
+                    raise PlacedError(("flows", number, side), f"'{pattern}' matches no machine")
         for name, machine in self.machines.items():
             if machine.ssh.jump == name:
-                raise ValueError(f"machines.{name}.ssh.jump: a machine cannot be its own jump host")
+                raise PlacedError(("machines", name, "ssh", "jump"), "a machine cannot be its own jump host")
         return self
 
     def matching(self, pattern: str) -> list[str]:
@@ -212,7 +212,9 @@ class Environment(_Strict):
             return self.machines[name]
         except KeyError:
             known = ", ".join(list(self.machines)[:20])
-            raise UnknownNameError(f"no machine '{name}' in the environment", hint=f"it has: {known}") from None
+            raise UnknownNameError(
+                f"no machine '{name}' in the environment", hint=f"it has: {known}"
+            ) from None
 
     def expected_flows(self) -> list[ExpectedFlow]:
         """Every declared flow, globs expanded, a machine to itself left out, in the file's order."""

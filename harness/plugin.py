@@ -35,10 +35,14 @@ _judgements: pytest.StashKey[list[Judgement]] = pytest.StashKey()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("azreach", "network reachability of Azure VMs")
-    group.addoption("--env", metavar="FILE", help="the azreach environment file: machines, log-ins, declared flows")
+    group.addoption(
+        "--env", metavar="FILE", help="the azreach environment file: machines, log-ins, declared flows"
+    )
     group.addoption("--lab", metavar="NAME", help="a running lab: looks up its environment file")
     group.addoption(
-        "--allow-disruptive", action="store_true", help="permit what changes a machine for a moment (temporary listeners)"
+        "--allow-disruptive",
+        action="store_true",
+        help="permit what changes a machine for a moment (temporary listeners)",
     )
     parser.addini("azreach_env", "the azreach environment file, relative to the ini file", default="")
 
@@ -62,7 +66,9 @@ def env(pytestconfig: pytest.Config) -> Environment:
 
     path = environment_file(pytestconfig)
     if path is None:
-        raise pytest.UsageError("no environment: give --env FILE or --lab NAME, set azreach_env in the ini file or $AZREACH_ENV")
+        raise pytest.UsageError(
+            "no environment: give --env FILE or --lab NAME, set azreach_env in the ini file or $AZREACH_ENV"
+        )
     return load_environment(path)
 
 
@@ -84,7 +90,9 @@ def diagnoser(
 
 
 @pytest.fixture
-def diagnose(diagnoser: Diagnoser, record_property: Callable[[str, object], None]) -> Callable[[Flow], Diagnosis]:
+def diagnose(
+    diagnoser: Diagnoser, record_property: Callable[[str, object], None]
+) -> Callable[[Flow], Diagnosis]:
     """``diagnose(flow)``: the diagnosis of one flow; its cause is kept as a property of the test."""
 
     def diagnosed(flow: Flow) -> Diagnosis:
@@ -111,7 +119,9 @@ def reach(diagnose: Callable[[Flow], Diagnosis], request: pytest.FixtureRequest)
 
 
 @pytest.fixture
-def blocked(diagnose: Callable[[Flow], Diagnosis], request: pytest.FixtureRequest) -> Callable[..., Judgement]:
+def blocked(
+    diagnose: Callable[[Flow], Diagnosis], request: pytest.FixtureRequest
+) -> Callable[..., Judgement]:
     """``assert blocked("web-01", "db-01", tcp=22, by="nsg-udr")``: blocked, and by what was named."""
     from harness.assertions import Judgement, check_step_or_cause, flow_between, is_blocked_by
 
@@ -139,7 +149,7 @@ def record_diagnosis(record_property: Callable[[str, object], None], diagnosis: 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """A failed assertion on a reachability says the diagnosis; an error of ours says itself, without a traceback."""
+    """A failed assertion on a reachability says the diagnosis; an error of ours shows no traceback."""
     error = call.excinfo.value if call.excinfo is not None else None
     noted = item.stash.get(_judgements, [])
     if isinstance(error, AssertionError) and noted:

@@ -10,7 +10,7 @@ from harness.target import parse_flow
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``fault`` is a name that the lab knows (`azreach lab faults`); ``source`` and ``target`` as on the command line."""
+    """``fault`` is a name of `azreach lab faults`; ``source`` and ``target`` as on the command line."""
 
     fault: str
     cause: Cause

@@ -8,9 +8,12 @@ from harness.errors import InputError
 from harness.model import Flow, Protocol
 
 _TARGET = re.compile(
-    r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<name>[^/]*?))(?::(?P<port>[0-9]+))?(?:/(?P<protocol>[A-Za-z]+))?", re.DOTALL
+    r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<name>[^/\[\]]*?))(?::(?P<port>[0-9]+))?(?:/(?P<protocol>[A-Za-z]+))?",
+    re.DOTALL,
 )
-_SHAPE = "write NAME:PORT/tcp, NAME:PORT/udp or NAME/icmp; an IPv6 address stands in brackets: [fd00::4]:443/tcp"
+_SHAPE = (
+    "write NAME:PORT/tcp, NAME:PORT/udp or NAME/icmp; an IPv6 address stands in brackets: [fd00::4]:443/tcp"
+)
 
 
 def parse_flow(source: str, target: str, *, family: int | None = None) -> Flow:

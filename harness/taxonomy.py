@@ -47,9 +47,7 @@ _NSG_FIX = (
     " --destination-address-prefixes <target> --destination-port-ranges <port>",
     "az network nic list-effective-nsg -g <group> -n <nic>   # look at both levels afterwards",
 )
-_NSG_SEEN = (
-    "the configuration denies the flow by a {level} rule; the packet is seen {where} and never arrives at the target"
-)
+_NSG_SEEN = "the configuration denies the flow by a {level} rule; the packet is seen {where} and never arrives at the target"
 _FIREWALL_ALLOW = (
     "nft insert rule <family> <table> <chain> <protocol> dport <port> ip saddr <source> accept   # nftables",
     "iptables -I <chain> -p <protocol> --dport <port> -s <source> -j ACCEPT   # iptables",
@@ -184,19 +182,28 @@ def _rows() -> tuple[CauseInfo, ...]:
             Cause.LOOPBACK_ONLY,
             "The process listens on the loopback address only.",
             "the port is bound to 127.0.0.0/8 or ::1 alone: it answers on the VM itself and refuses everybody else",
-            ("ss -ltnup 'sport = :<port>'   # on <target>", "# bind the service to 0.0.0.0, :: or <target>, then restart it"),
+            (
+                "ss -ltnup 'sport = :<port>'   # on <target>",
+                "# bind the service to 0.0.0.0, :: or <target>, then restart it",
+            ),
         ),
         CauseInfo(
             Cause.OTHER_ADDRESS,
             "The process listens on another address of the VM than the one asked for.",
             "the port is bound, but to none of the addresses that the flow could match",
-            ("ss -ltnup 'sport = :<port>'   # on <target>", "# bind the service to 0.0.0.0, :: or <target>, then restart it"),
+            (
+                "ss -ltnup 'sport = :<port>'   # on <target>",
+                "# bind the service to 0.0.0.0, :: or <target>, then restart it",
+            ),
         ),
         CauseInfo(
             Cause.OTHER_PORT,
             "The service listens on another port than the one asked for.",
             "the port is not bound, and the VM has a listener that nothing in the environment file accounts for",
-            ("ss -ltnup   # on <target>", "# give the service its port back, or ask for the port that it has"),
+            (
+                "ss -ltnup   # on <target>",
+                "# give the service its port back, or ask for the port that it has",
+            ),
         ),
         CauseInfo(
             Cause.NO_PEERING,
@@ -241,7 +248,9 @@ def causes_of(step: Step) -> tuple[CauseInfo, ...]:
 
 def find_cause(text: str) -> CauseInfo:
     """The row of ``<step>/<cause>`` or of an unambiguous ``<cause>``; raises UnknownNameError."""
-    matches = [row for row in TAXONOMY.values() if text in (row.cause.value, row.cause.value.partition("/")[2])]
+    matches = [
+        row for row in TAXONOMY.values() if text in (row.cause.value, row.cause.value.partition("/")[2])
+    ]
     if len(matches) == 1:
         return matches[0]
     raise UnknownNameError(f"no cause '{text}'", hint="`azreach causes` lists them")
@@ -250,5 +259,6 @@ def find_cause(text: str) -> CauseInfo:
 def fix(cause: Cause, values: Mapping[str, str]) -> tuple[str, ...]:
     """The documented fix of ``cause`` with every ``<word>`` that ``values`` knows filled in."""
     return tuple(
-        re.sub(r"<(\w+)>", lambda match: values.get(match.group(1), match.group(0)), line) for line in TAXONOMY[cause].fix
+        re.sub(r"<(\w+)>", lambda match: values.get(match.group(1), match.group(0)), line)
+        for line in TAXONOMY[cause].fix
     )

@@ -7,19 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="BaseModel")
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_NESTING = 64
+
+
+class PlacedError(ValueError):
+    """For validators that look at several keys: names the one at fault by its path from the model."""
+
+    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.location = location
 
 
 def read_text(path: Path) -> str:
@@ -36,6 +46,9 @@ def read_text(path: Path) -> str:
 
 def load_model(path: Path, model: type[Model]) -> Model:
     """The file ``path`` as an instance of ``model``; raises InputError with file, line and key."""
+    # here, not above: who only reads text need not wait for pydantic
+    from pydantic import ValidationError
+
     node = _compose(path)
     if node is None:
         raise InputError(f"{path}: the file is empty")
@@ -105,7 +118,10 @@ def _yaml_problem(path: Path, error: Exception) -> str:
 
 
 def _problem(path: Path, root: yaml.Node, item: Any) -> str:
-    location: Sequence[str | int] = item["loc"]
+    location: tuple[str | int, ...] = tuple(item["loc"])
+    error = item.get("ctx", {}).get("error")
+    if isinstance(error, PlacedError):
+        location += error.location
     line, key = _locate(root, location)
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":

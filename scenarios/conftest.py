@@ -23,6 +23,7 @@ from harness.scenario import Scenario
 
 if TYPE_CHECKING:
     from harness.diagnosis.diagnoser import Diagnoser
+
     from lab.client import Lab
 
 Record = Callable[[str, object], None]
@@ -59,12 +60,13 @@ def _concerns(item: ExpectedFlow, step: Step) -> bool:
 
 @pytest.fixture(scope="session")
 def stages() -> Iterator[Callable[[str], tuple[Lab, Diagnoser]]]:
-    """A lab per topology, raised when first asked for, with the connections to its machines; all taken down at the end.
+    """A lab per topology with the connections to its machines, raised when first asked for.
 
     Each worker of xdist has labs of its own, since faults are made in them. A lab whose
     owner is killed takes itself down.
     """
     from harness.diagnosis.diagnoser import Diagnoser
+
     from lab.client import raise_lab, take_down
 
     raised: dict[str, tuple[Lab, Diagnoser]] = {}
@@ -106,7 +108,9 @@ def _play(row: Scenario, stages: Callable[[str], tuple[Lab, Diagnoser]], record:
     record(f"{PROPERTY_PREFIX}expected", row.cause.value)
     lab, diagnoser = stages(row.topology)
     _must_be_healthy(diagnoser.diagnose(row.flow), "before the fault")
-    entry = journal.Entry(row.fault, str(row.flow), tuple(find_fault(row.fault).changes(site_of(lab, row.flow))))
+    entry = journal.Entry(
+        row.fault, str(row.flow), tuple(find_fault(row.fault).changes(site_of(lab, row.flow)))
+    )
     journal.inject(lab, entry)
     try:
         diagnosis = diagnoser.diagnose(row.flow)
@@ -132,7 +136,10 @@ def _check_declared(item: ExpectedFlow, step: Step | None, diagnoser: Diagnoser,
         from harness.assertions import is_blocked_by
 
         if not is_blocked_by(diagnosis, item.because):
-            pytest.fail(_message(f"expected to be denied by {item.because or 'a named cause'}", diagnosis), pytrace=False)
+            pytest.fail(
+                _message(f"expected to be denied by {item.because or 'a named cause'}", diagnosis),
+                pytrace=False,
+            )
     elif diagnosis.verdict is Verdict.FAULT and (step is None or _blames(diagnosis, step)):
         pytest.fail(_message("expected to be allowed", diagnosis), pytrace=False)
 

@@ -20,7 +20,9 @@ SCENARIOS = (
     Scenario("nic-nsg-outbound", Cause.NIC_NSG_OUTBOUND),
     Scenario("subnet-nsg-outbound", Cause.SUBNET_NSG_OUTBOUND),
     Scenario("route-to-none", Cause.ROUTE_TO_NONE),
-    Scenario("subnet-nsg-inbound", Cause.SUBNET_NSG_INBOUND, target="db-01:53/udp", name="subnet-nsg-inbound-udp"),
+    Scenario(
+        "subnet-nsg-inbound", Cause.SUBNET_NSG_INBOUND, target="db-01:53/udp", name="subnet-nsg-inbound-udp"
+    ),
     Scenario("nic-nsg-inbound", Cause.NIC_NSG_INBOUND, target="db-01/icmp", name="nic-nsg-inbound-icmp"),
 )
 

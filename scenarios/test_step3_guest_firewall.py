@@ -22,7 +22,11 @@ SCENARIOS = (
     Scenario("inbound-drop-nftables", Cause.INBOUND_DROP, target="db-01:53/udp", name="inbound-drop-udp"),
     Scenario("inbound-drop-nftables", Cause.INBOUND_DROP, target="db-01/icmp", name="inbound-drop-icmp"),
     Scenario(
-        "inbound-drop-nftables", Cause.INBOUND_DROP, "app-01", topology="hub-spoke", name="inbound-drop-behind-appliance"
+        "inbound-drop-nftables",
+        Cause.INBOUND_DROP,
+        "app-01",
+        topology="hub-spoke",
+        name="inbound-drop-behind-appliance",
     ),
 )
 

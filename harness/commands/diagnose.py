@@ -16,9 +16,21 @@ EXIT = {"healthy": 0, "fault": 1, "inconclusive": 3}
 @click.argument("target", metavar="TARGET:PORT/PROTOCOL")
 @environment_options
 @click.option("--ipv6", is_flag=True, help="Use the IPv6 addresses of both ends.")
-@click.option("--timeout", type=click.FloatRange(0.05, 60), default=2.0, show_default=True, help="Seconds of silence that count as no answer.")
-@click.option("--allow-disruptive", is_flag=True, help="Permit what changes a machine for a moment (a temporary listener).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, and nothing else there.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.05, 60),
+    default=2.0,
+    show_default=True,
+    help="Seconds of silence that count as no answer.",
+)
+@click.option(
+    "--allow-disruptive",
+    is_flag=True,
+    help="Permit what changes a machine for a moment (a temporary listener).",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on standard output, and nothing else there."
+)
 @click.pass_context
 def diagnose(
     ctx: click.Context,
@@ -48,7 +60,9 @@ def diagnose(
     environment = chosen_environment(env_file, lab)
     with (
         progress(f"diagnosing {flow}") as said,
-        Diagnoser(environment, allow_disruptive=allow_disruptive or None, timeout=timeout, progress=said) as diagnoser,
+        Diagnoser(
+            environment, allow_disruptive=allow_disruptive or None, timeout=timeout, progress=said
+        ) as diagnoser,
     ):
         diagnosis = diagnoser.diagnose(flow)
     if as_json:

@@ -21,7 +21,9 @@ ENVIRONMENT_VARIABLE = "AZREACH_ENV"
 
 def environment_options(function: Function) -> Function:
     """``--env FILE`` (or $AZREACH_ENV) and ``--lab NAME``."""
-    function = click.option("--lab", metavar="NAME", help="A running lab: looks up its environment file.")(function)
+    function = click.option("--lab", metavar="NAME", help="A running lab: looks up its environment file.")(
+        function
+    )
     return click.option(
         "--env",
         "env_file",
@@ -42,19 +44,21 @@ def environment_path(env_file: Path | None, lab: str | None) -> Path:
     if lab is not None:
         if lab not in labs:
             raise UnknownNameError(
-                f"no lab '{lab}' is running", hint=f"running: {', '.join(labs) or 'none'}; `azreach lab up FILE --name {lab}`"
+                f"no lab '{lab}' is running",
+                hint=f"running: {', '.join(labs) or 'none'}; `azreach lab up FILE --name {lab}`",
             )
         return labs[lab]
     if len(labs) == 1:
         return next(iter(labs.values()))
     raise InputError(
         "no environment is named",
-        hint="give --env FILE, or --lab NAME" + (f" (running: {', '.join(labs)})" if labs else ", or raise one: `azreach lab up three-tier`"),
+        hint="give --env FILE, or --lab NAME"
+        + (f" (running: {', '.join(labs)})" if labs else ", or raise one: `azreach lab up three-tier`"),
     )
 
 
 def _lab_environments() -> dict[str, Path]:
-    """Environment files by name, from the packages that keep some (entry-point group ``azreach.environments``)."""
+    """Environment files by name, from the entry-point group ``azreach.environments``."""
     from importlib.metadata import entry_points
 
     found: dict[str, Path] = {}

@@ -22,7 +22,9 @@ def findings(evidence: FlowEvidence, step: Step) -> tuple[Located, ...]:
     if contradicted(evidence):
         return ()
     info = TAXONOMY[prediction.cause]
-    why = f" {prediction.deciding.where}: {prediction.deciding.why}" if prediction.deciding is not None else ""
+    why = (
+        f" {prediction.deciding.where}: {prediction.deciding.why}" if prediction.deciding is not None else ""
+    )
     found = Finding(
         cause=prediction.cause,
         summary=f"{info.explanation}{why}",

@@ -17,7 +17,6 @@ from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.policy.decision import Explanation
 
-
 EPHEMERAL_PORT = 49152
 """The source port to judge rules with where the probe's own is not known (first of IANA's dynamic ports)."""
 
@@ -80,14 +79,17 @@ class LocalTest:
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """What the same probe saw while a listener of ours stood on the port: the network without the application."""
+    """What the same probe saw while a listener of ours stood on the port: no application."""
 
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class FlowEvidence:
-    """Everything that the steps judge. ``accounted`` are the (protocol, port) pairs that the target is meant to serve."""
+    """Everything that the steps judge.
+
+    ``accounted`` are the (protocol, port) pairs that the target is meant to serve.
+    """
 
     flow: Flow
     source: End
@@ -119,7 +121,9 @@ class FlowEvidence:
         """Those of :attr:`listening` that packets of this flow reach."""
         if self.listening is None or self.target.address is None:
             return None
-        return tuple(socket for socket in self.listening if socket.serves(self.target.address, self.target.interface))
+        return tuple(
+            socket for socket in self.listening if socket.serves(self.target.address, self.target.interface)
+        )
 
     @property
     def probe_evidence(self) -> tuple[Evidence, ...]:
@@ -127,7 +131,9 @@ class FlowEvidence:
         if self.traffic is None:
             return ()
         seen = Evidence(
-            EvidenceKind.PROBE, self.source.name, f"{self.flow}: {self.traffic.outcome} {self.traffic.detail}".strip()
+            EvidenceKind.PROBE,
+            self.source.name,
+            f"{self.flow}: {self.traffic.outcome} {self.traffic.detail}".strip(),
         )
         return (seen, *self.traffic.packets)
 

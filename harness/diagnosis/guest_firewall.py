@@ -35,10 +35,16 @@ def _outbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
     ruling = evidence.outbound_at_source()
     if traffic.left_source is True:
         return None
-    kept_back = traffic.left_source is False and traffic.outcome in (Outcome.TIMEOUT, Outcome.PROHIBITED, Outcome.REFUSED)
+    kept_back = traffic.left_source is False and traffic.outcome in (
+        Outcome.TIMEOUT,
+        Outcome.PROHIBITED,
+        Outcome.REFUSED,
+    )
     if not _blocks(ruling) and not (kept_back and (ruling is None or ruling.doubts)):
         return None
-    return Located(Place.SOURCE_GUEST, _finding(Cause.OUTBOUND_DROP, evidence, evidence.source, ruling, chain="OUTPUT"))
+    return Located(
+        Place.SOURCE_GUEST, _finding(Cause.OUTBOUND_DROP, evidence, evidence.source, ruling, chain="OUTPUT")
+    )
 
 
 def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
@@ -94,7 +100,9 @@ def _answers(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
     left = traffic.answer_left is not None and traffic.answer_left is not Answer.NONE
     if place is Place.ANSWER_TARGET_GUEST and left:
         return None
-    if not _blocks(ruling) and not (proven and (ruling is None or ruling.doubts or place is Place.ANSWER_TARGET_GUEST)):
+    if not _blocks(ruling) and not (
+        proven and (ruling is None or ruling.doubts or place is Place.ANSWER_TARGET_GUEST)
+    ):
         return None
     return Located(place, _finding(Cause.ANSWERS_DROPPED, evidence, end, ruling, chain=chain))
 
@@ -124,7 +132,7 @@ def _finding(cause: Cause, evidence: FlowEvidence, end: End, ruling: Ruling | No
 
 
 def _fix(cause: Cause, ruling: Ruling | None, values: dict[str, str]) -> tuple[str, ...]:
-    """The documented lines, of which only those of the tool that wrote the rule are kept where that is known."""
+    """The documented lines; where the tool that wrote the rule is known, only those of that tool."""
     lines = fix(cause, values)
     if ruling is None or ruling.chain is None:
         return lines
@@ -138,11 +146,17 @@ def _rule_evidence(end: End, ruling: Ruling | None) -> Evidence | None:
     if ruling is not None and ruling.blocks:
         rule = ruling.rule
         seen = f" ({rule.packets} packets)" if rule is not None and rule.packets is not None else ""
-        return Evidence(EvidenceKind.RULE, end.name, f"{end.name}: {ruling.describe()}{seen}", command, ruling.describe())
+        return Evidence(
+            EvidenceKind.RULE, end.name, f"{end.name}: {ruling.describe()}{seen}", command, ruling.describe()
+        )
     if ruling is not None and ruling.doubts:
         lines = "\n".join(rule.text for rule in ruling.doubts)
         return Evidence(
-            EvidenceKind.RULE, end.name, f"{end.name}: one of {len(ruling.doubts)} rules that depend on more than the packet", command, lines
+            EvidenceKind.RULE,
+            end.name,
+            f"{end.name}: one of {len(ruling.doubts)} rules that depend on more than the packet",
+            command,
+            lines,
         )
     return None
 
@@ -152,4 +166,12 @@ def _sockets(evidence: FlowEvidence) -> tuple[Evidence, ...]:
         return ()
     lines = "\n".join(socket.text for socket in evidence.serving)
     where = evidence.target.name
-    return (Evidence(EvidenceKind.COMMAND, where, f"{where} listens on port {evidence.flow.port}", "ss -H -l -n -t -u -p", lines),)
+    return (
+        Evidence(
+            EvidenceKind.COMMAND,
+            where,
+            f"{where} listens on port {evidence.flow.port}",
+            "ss -H -l -n -t -u -p",
+            lines,
+        ),
+    )

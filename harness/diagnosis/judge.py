@@ -38,7 +38,9 @@ def judge(evidence: FlowEvidence) -> Diagnosis:
         findings=findings,
         evidence=evidence.probe_evidence,
         missing=_missing(evidence) if verdict is Verdict.INCONCLUSIVE else (),
-        oracles=Oracles(predicted=_predicted(evidence), observed=traffic.outcome.value if traffic is not None else None),
+        oracles=Oracles(
+            predicted=_predicted(evidence), observed=traffic.outcome.value if traffic is not None else None
+        ),
         rtt_ms=traffic.rtt_ms if traffic is not None else None,
     )
 
@@ -60,17 +62,29 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
         return tuple(reasons) or ("no probe could be sent",)
     reasons += traffic.missing
     if traffic.outcome is Outcome.NO_ROUTE:
-        reasons.append(f"{evidence.source.name} itself has no route to {evidence.target.address}: look at its NIC and routes (step nic)")
+        reasons.append(
+            f"{evidence.source.name} itself has no route to {evidence.target.address}:"
+            " look at its NIC and routes (step nic)"
+        )
     if traffic.outcome is Outcome.UNCONFIRMED:
         reasons.append("the datagram was sent without an error, and no receiver could prove that it arrived")
     if configured.contradicted(evidence):
-        reasons.append("the configuration denies this flow, but its packets get through: the snapshot is not today's")
-    if evidence.prediction is None:
-        reasons.append(evidence.prediction_problem or "no snapshot of the Azure network, so NSGs, routes and peerings are unknown")
-    elif evidence.prediction.verdict is PolicyVerdict.ALLOW and traffic.left_source and traffic.arrived_target is False:
         reasons.append(
-            "the packet left the source and never arrived, although the snapshot allows it: the snapshot is not today's,"
-            " or something that it does not hold drops the packet"
+            "the configuration denies this flow, but its packets get through: the snapshot is not today's"
+        )
+    if evidence.prediction is None:
+        reasons.append(
+            evidence.prediction_problem
+            or "no snapshot of the Azure network, so NSGs, routes and peerings are unknown"
+        )
+    elif (
+        evidence.prediction.verdict is PolicyVerdict.ALLOW
+        and traffic.left_source
+        and traffic.arrived_target is False
+    ):
+        reasons.append(
+            "the packet left the source and never arrived, although the snapshot allows it:"
+            " the snapshot is not today's, or something that it does not hold drops the packet"
         )
     if traffic.answer_left not in (None, Answer.NONE) and traffic.answer_arrived is False:
         reasons.append("the target answered and the answer never arrived: something on the way back drops it")
@@ -78,5 +92,7 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
         if end.firewall is not None and end.firewall.problem:
             reasons.append(f"{end.name}: its firewall could not be read: {end.firewall.problem}")
     if evidence.target.machine is None:
-        reasons.append(f"{evidence.target.name} is no machine of the environment: there is no evidence from that end")
+        reasons.append(
+            f"{evidence.target.name} is no machine of the environment: there is no evidence from that end"
+        )
     return tuple(dict.fromkeys(reasons)) or ("no step recognises what was seen",)

@@ -39,7 +39,7 @@ def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
 
 
 def _unaccounted(evidence: FlowEvidence) -> tuple[Listener, ...]:
-    """Listeners for everybody that nothing in the environment file accounts for: where the service may have gone."""
+    """Listeners that nothing in the environment file accounts for: where the service may have gone."""
     port = evidence.flow.port or 0
     declared = any(protocol is evidence.flow.protocol for protocol, _ in evidence.accounted)
     return tuple(
@@ -57,7 +57,10 @@ def _unaccounted(evidence: FlowEvidence) -> tuple[Listener, ...]:
 def _finding(cause: Cause, evidence: FlowEvidence, sockets: tuple[Listener, ...]) -> Finding:
     where, port = evidence.target.name, evidence.flow.port
     if sockets:
-        shown = "; ".join(f"{_address(socket)}:{socket.port} {', '.join(socket.processes)}".strip() for socket in sockets[:5])
+        shown = "; ".join(
+            f"{_address(socket)}:{socket.port} {', '.join(socket.processes)}".strip()
+            for socket in sockets[:5]
+        )
         detail = f"{where} has {shown}, not {evidence.target.address}:{port}."
     else:
         detail = f"No socket of {where} is bound to port {port}/{evidence.flow.protocol}."
@@ -65,7 +68,9 @@ def _finding(cause: Cause, evidence: FlowEvidence, sockets: tuple[Listener, ...]
         cause=cause,
         summary=f"{TAXONOMY[cause].explanation} {detail}",
         evidence=(
-            Evidence(EvidenceKind.COMMAND, where, detail, " ".join(SS_COMMAND), "\n".join(s.text for s in sockets)),
+            Evidence(
+                EvidenceKind.COMMAND, where, detail, " ".join(SS_COMMAND), "\n".join(s.text for s in sockets)
+            ),
             *_local(evidence),
             *_stand_in(evidence),
             *evidence.probe_evidence,
@@ -83,7 +88,8 @@ def _local(evidence: FlowEvidence) -> tuple[Evidence, ...]:
         Evidence(
             EvidenceKind.PROBE,
             evidence.target.name,
-            f"on {evidence.target.name} itself, {test.address}:{evidence.flow.port}/{evidence.flow.protocol}: {test.outcome}",
+            f"on {evidence.target.name} itself, {test.address}:{evidence.flow.port}/{evidence.flow.protocol}:"
+            f" {test.outcome}",
         )
         for test in evidence.local_tests
     )
@@ -100,6 +106,7 @@ def _stand_in(evidence: FlowEvidence) -> tuple[Evidence, ...]:
         Evidence(
             EvidenceKind.PROBE,
             evidence.source.name,
-            f"with a temporary listener on {evidence.target.name}:{evidence.flow.port}: {outcome} ({meaning})",
+            f"with a temporary listener on {evidence.target.name}:{evidence.flow.port}:"
+            f" {outcome} ({meaning})",
         ),
     )

@@ -14,7 +14,7 @@ class Place(IntEnum):
     NAME = 0
     SOURCE_GUEST = 1
     SOURCE_NETWORK = 2
-    """NSGs of the source, routes, peerings, appliances, NSGs of the target: the engine orders these itself."""
+    """NSGs, routes, peerings, appliances from NIC to NIC: the engine orders these itself."""
     TARGET_GUEST = 3
     LISTENER = 4
     ANSWER_TARGET_GUEST = 5

@@ -34,12 +34,38 @@ from harness.guest.ruleset import (
 
 # the filter tables and the priorities at which the kernel registers them
 _PRIORITY = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
-_HOOKS = {"PREROUTING": Hook.PREROUTING, "INPUT": Hook.INPUT, "OUTPUT": Hook.OUTPUT, "POSTROUTING": Hook.POSTROUTING}
-_PROTOCOL_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "ipv6-icmp": "icmpv6", "icmp6": "icmpv6"}
+_HOOKS = {
+    "PREROUTING": Hook.PREROUTING,
+    "INPUT": Hook.INPUT,
+    "OUTPUT": Hook.OUTPUT,
+    "POSTROUTING": Hook.POSTROUTING,
+}
+_PROTOCOL_NAMES = {
+    "1": "icmp",
+    "6": "tcp",
+    "17": "udp",
+    "58": "icmpv6",
+    "ipv6-icmp": "icmpv6",
+    "icmp6": "icmpv6",
+}
 _VERDICTS = {"ACCEPT": Action.ACCEPT, "DROP": Action.DROP, "REJECT": Action.REJECT, "RETURN": Action.RETURN}
 # targets that let the packet go on to the next rule
 _SILENT_TARGETS = frozenset(
-    {"LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT", "NOTRACK", "CHECKSUM", "CLASSIFY", "DSCP", "TOS", "TTL", "HL"}
+    {
+        "LOG",
+        "NFLOG",
+        "MARK",
+        "CONNMARK",
+        "TCPMSS",
+        "CT",
+        "NOTRACK",
+        "CHECKSUM",
+        "CLASSIFY",
+        "DSCP",
+        "TOS",
+        "TTL",
+        "HL",
+    }
     | {"SET", "SECMARK", "CONNSECMARK", "TRACE", "AUDIT", "RATEEST", "ULOG"}
 )
 
@@ -62,7 +88,7 @@ def read_iptables(listing: str, version: int) -> Ruleset:
         if line.startswith("*"):
             table, policies, rules = line[1:].strip(), {}, {}
         elif line.startswith(":"):
-            name, policy = (line[1:].split() + ["-"])[:2]
+            name, policy = [*line[1:].split(), "-"][:2]
             policies[name] = policy
         elif line.startswith("COMMIT"):
             if table in _PRIORITY:
@@ -78,7 +104,9 @@ def tables_in(listing: str) -> frozenset[str]:
     return frozenset(re.findall(r"^\*(\S+)", listing, re.MULTILINE))
 
 
-def _chains(table: str, version: int, policies: dict[str, str], rules: dict[str, list[Rule]]) -> Iterator[Chain]:
+def _chains(
+    table: str, version: int, policies: dict[str, str], rules: dict[str, list[Rule]]
+) -> Iterator[Chain]:
     for name, policy in policies.items():
         yield Chain(
             family="ip" if version == 4 else "ip6",
@@ -108,7 +136,9 @@ def _rule(text: str, version: int, packets: int | None) -> Rule:
         arguments = _arguments(words, position)
         condition = _option(word, arguments, draft)
         if condition is not None:
-            draft.conditions.append(Not(condition) if negate and not isinstance(condition, Unknown) else condition)
+            draft.conditions.append(
+                Not(condition) if negate and not isinstance(condition, Unknown) else condition
+            )
         negate, position = False, position + 1 + len(arguments)
     return Rule(text, tuple(draft.conditions), draft.action, draft.target, draft.reject_with, packets)
 

@@ -19,7 +19,8 @@ SS_COMMAND = ("ss", "-H", "-l", "-n", "-t", "-u", "-p")
 class Listener:
     """One bound socket. ``address`` None is every address; ``families`` says of which families.
 
-    ``interface`` is the device that the socket is bound to, if any. ``queued`` and ``backlog`` are the accept queue's length and limit (TCP), in connections.
+    ``interface`` is the device that the socket is bound to, if any. ``queued`` and ``backlog``
+    are the accept queue's length and limit (TCP), in connections.
     """
 
     protocol: Protocol
@@ -74,7 +75,11 @@ def _listener(line: str) -> Listener | None:
         port=int(port),
         families=families,
         interface=scope.group(1) if scope else None,
-        processes=tuple(dict.fromkeys(f"{name} (pid {pid})" for name, pid in re.findall(r'\("((?:[^"])*)",pid=(\d+)', users))),
+        processes=tuple(
+            dict.fromkeys(
+                f"{name} (pid {pid})" for name, pid in re.findall(r'\("((?:[^"])*)",pid=(\d+)', users)
+            )
+        ),
         queued=int(fields[2]),
         backlog=int(fields[3]),
         text=line.strip(),

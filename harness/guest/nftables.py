@@ -36,7 +36,13 @@ from harness.guest.ruleset import (
 _PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 _PROTOCOL_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "ipv6-icmp": "icmpv6"}
 _ICMP_TYPES = {"echo-reply": 0, "echo-request": 8, "destination-unreachable": 3, "time-exceeded": 11}
-_ICMPV6_TYPES = {"echo-request": 128, "echo-reply": 129, "destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3}
+_ICMPV6_TYPES = {
+    "echo-request": 128,
+    "echo-reply": 129,
+    "destination-unreachable": 1,
+    "packet-too-big": 2,
+    "time-exceeded": 3,
+}
 _FAMILIES = {"ip": 4, "ip6": 6, "ipv4": 4, "ipv6": 6}
 _SILENT = frozenset({"counter", "log", "limit_object", "mangle", "notrack", "ct helper", "comment"})
 
@@ -52,7 +58,9 @@ class _Tables:
     sets: dict[tuple[str, str, str], Sequence[Any]] = field(default_factory=dict)
 
 
-def read_nftables(listing: str, texts: str = "", *, without: frozenset[tuple[str, str]] = frozenset()) -> Ruleset:
+def read_nftables(
+    listing: str, texts: str = "", *, without: frozenset[tuple[str, str]] = frozenset()
+) -> Ruleset:
     """The ruleset of ``nft -j list ruleset``; raises NotAnswered if ``listing`` is not that.
 
     ``texts`` is ``nft -a list ruleset`` of the same moment; ``without`` names (family, table)
@@ -121,7 +129,9 @@ def _priority(value: Any) -> int:
     return value if isinstance(value, int) else _PRIORITIES.get(str(value), 0)
 
 
-def _read(body: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables, text: str | None) -> list[Rule]:
+def _read(
+    body: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables, text: str | None
+) -> list[Rule]:
     """The rules of one nft rule; one of a shape that these readers have not met is unknown, not fatal."""
     try:
         return list(_rules(body, place, tables, text))
@@ -130,7 +140,9 @@ def _read(body: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables,
         return [Rule(shown, (Unknown(shown),), Action.UNKNOWN)]
 
 
-def _rules(body: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables, text: str | None) -> Iterator[Rule]:
+def _rules(
+    body: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables, text: str | None
+) -> Iterator[Rule]:
     """One nft rule; a verdict map becomes one rule for each of its elements."""
     conditions: list[Condition] = []
     action, target, reject_with, packets = Action.NONE, None, None, None
@@ -148,7 +160,11 @@ def _rules(body: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables
             action, target = Action(name), str(value.get("target"))
         elif name == "reject":
             action = Action.REJECT
-            reject_with = " ".join(str(v) for v in value.values()) if isinstance(value, dict) else "icmp port-unreachable"
+            reject_with = (
+                " ".join(str(v) for v in value.values())
+                if isinstance(value, dict)
+                else "icmp port-unreachable"
+            )
         elif name == "vmap":
             for inner, (kind, inner_target) in _verdict_map(value, place, tables):
                 yield Rule(shown, (*conditions, *inner), kind, inner_target, packets=packets)
@@ -175,7 +191,10 @@ def _verdict_map(
         (verdict, argument), *_ = element[1].items()
         kind = Action(verdict) if verdict in {a.value for a in Action} else Action.NONE
         target = str(argument.get("target")) if isinstance(argument, dict) else None
-        yield _match({"op": "==", "left": value.get("key"), "right": element[0]}, place, tables), (kind, target)
+        yield (
+            _match({"op": "==", "left": value.get("key"), "right": element[0]}, place, tables),
+            (kind, target),
+        )
 
 
 def _match(value: Mapping[str, Any], place: tuple[str, str, str], tables: _Tables) -> tuple[Condition, ...]:
@@ -223,11 +242,14 @@ def _condition(left: Any, values: list[Any]) -> Condition:
             return _addresses(Side.SOURCE if name == "saddr" else Side.DESTINATION, values)
         if protocol in ("tcp", "udp", "th") and name in ("sport", "dport"):
             return PortIn(
-                Side.SOURCE if name == "sport" else Side.DESTINATION, tuple(_port_range(value) for value in values)
+                Side.SOURCE if name == "sport" else Side.DESTINATION,
+                tuple(_port_range(value) for value in values),
             )
         if protocol in ("icmp", "icmpv6") and name == "type":
             names = _ICMP_TYPES if protocol == "icmp" else _ICMPV6_TYPES
-            return IcmpTypeIn(frozenset(value if isinstance(value, int) else names[value] for value in values))
+            return IcmpTypeIn(
+                frozenset(value if isinstance(value, int) else names[value] for value in values)
+            )
         if (protocol, name) in (("ip", "protocol"), ("ip6", "nexthdr")):
             return ProtocolIn(frozenset(_protocol(value) for value in values))
     if isinstance(left, dict) and "meta" in left:

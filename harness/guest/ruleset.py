@@ -86,7 +86,8 @@ class AddressIn:
     def holds(self, packet: GuestPacket) -> bool | None:
         address = packet.address(self.side)
         return any(address.version == net.version and address in net for net in self.networks) or any(
-            first.version == address.version and int(first) <= int(address) <= int(last) for first, last in self.ranges
+            first.version == address.version and int(first) <= int(address) <= int(last)
+            for first, last in self.ranges
         )
 
 
@@ -164,7 +165,9 @@ class Not:
         return None if held is None else not held
 
 
-Condition = FamilyIs | ProtocolIn | AddressIn | PortIn | IcmpTypeIn | InterfaceIn | StateIn | FlagsAre | Unknown | Not
+Condition = (
+    FamilyIs | ProtocolIn | AddressIn | PortIn | IcmpTypeIn | InterfaceIn | StateIn | FlagsAre | Unknown | Not
+)
 
 
 class Action(StrEnum):
@@ -224,7 +227,9 @@ class Chain:
         """Whether packets of this family (and device) pass the chain at all."""
         if self.devices and not {packet.in_interface, packet.out_interface} & set(self.devices):
             return False
-        return self.family in ("inet", "netdev") or self.family == ("ip" if packet.source.version == 4 else "ip6")
+        return self.family in ("inet", "netdev") or self.family == (
+            "ip" if packet.source.version == 4 else "ip6"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +237,9 @@ class Ruleset:
     chains: tuple[Chain, ...] = ()
 
     def base_chains(self, hook: Hook) -> list[Chain]:
-        return sorted((chain for chain in self.chains if chain.hook is hook), key=lambda chain: chain.priority)
+        return sorted(
+            (chain for chain in self.chains if chain.hook is hook), key=lambda chain: chain.priority
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,4 +321,6 @@ def _possible_blocks(walk: _Walk, chain: Chain, jump: Rule, depth: int) -> list[
     trial = _Walk(walk.packet, walk.chains)
     decided = _walk(trial, inner, depth + 1)
     blocking = decided is not None and decided[0] in (Action.DROP, Action.REJECT)
-    return trial.doubts + ([decided[2]] if blocking and decided is not None and decided[2] is not None else [])
+    return trial.doubts + (
+        [decided[2]] if blocking and decided is not None and decided[2] is not None else []
+    )

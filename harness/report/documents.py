@@ -64,7 +64,9 @@ def diagnosis_document(diagnosis: Diagnosis) -> DiagnosisDocument:
     """The diagnosis with the keys that scripts may rely on."""
     flow = diagnosis.flow
     return DiagnosisDocument(
-        flow=FlowDocument(source=flow.source, target=flow.target, protocol=flow.protocol.value, port=flow.port),
+        flow=FlowDocument(
+            source=flow.source, target=flow.target, protocol=flow.protocol.value, port=flow.port
+        ),
         verdict=diagnosis.verdict.value,
         reachable=diagnosis.reachable,
         outcome=diagnosis.outcome.value if diagnosis.outcome is not None else None,

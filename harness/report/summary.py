@@ -52,9 +52,19 @@ def scenario_table(rows: Sequence[ScenarioRow]) -> list[str]:
     cells = [
         heading,
         *(
-            (plain(r.scenario), plain(r.fault), plain(r.expected), plain(r.found), f"{r.seconds:.2f} s", r.result)
+            (
+                plain(r.scenario),
+                plain(r.fault),
+                plain(r.expected),
+                plain(r.found),
+                f"{r.seconds:.2f} s",
+                r.result,
+            )
             for r in rows
         ),
     ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

@@ -15,5 +15,11 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for number, line in enumerate(diagnosis_lines(diagnosis)):
-        style = _STYLES[diagnosis.verdict] if number == 0 else "bold" if line.startswith(("  cause:", "  fix:")) else ""
+        style = (
+            _STYLES[diagnosis.verdict]
+            if number == 0
+            else "bold"
+            if line.startswith(("  cause:", "  fix:"))
+            else ""
+        )
         console.print(Text(line, style=style))

@@ -31,7 +31,12 @@ CONNECTED = Traffic(
     answer_left=Answer.ACCEPT, answer_arrived=True,
 )  # fmt: skip
 SILENT_AT_TARGET = replace(
-    CONNECTED, outcome=Outcome.TIMEOUT, successes=0, accepted=False, answer_left=Answer.NONE, answer_arrived=False
+    CONNECTED,
+    outcome=Outcome.TIMEOUT,
+    successes=0,
+    accepted=False,
+    answer_left=Answer.NONE,
+    answer_arrived=False,
 )
 NEVER_ARRIVED = replace(SILENT_AT_TARGET, arrived_target=False)
 REFUSED = replace(SILENT_AT_TARGET, outcome=Outcome.REFUSED, answer_left=Answer.RESET, answer_arrived=True)
@@ -65,8 +70,12 @@ def allow() -> Explanation:
 
 
 def deny(cause: Cause, way: Way = Way.FORWARD) -> Explanation:
-    decision = Decision(way, DecisionKind.NSG, Access.DENY, "subnet db", "rule nsg-db/Deny denies", rule="nsg-db/Deny")
-    return Explanation(FLOW, PolicyVerdict.DENY, cause, "nsg-db/Deny", None, (decision,), decision, WEB, DB, fix=("az x",))
+    decision = Decision(
+        way, DecisionKind.NSG, Access.DENY, "subnet db", "rule nsg-db/Deny denies", rule="nsg-db/Deny"
+    )
+    return Explanation(
+        FLOW, PolicyVerdict.DENY, cause, "nsg-db/Deny", None, (decision,), decision, WEB, DB, fix=("az x",)
+    )
 
 
 DROP_IN = rules("-A INPUT -p tcp -m tcp --dport 1433 -j DROP")
@@ -81,8 +90,14 @@ OTHER_NIC = 'tcp LISTEN 0 128 10.0.9.9:1433 0.0.0.0:* users:(("sqlservr",pid=7,f
 DECLARED = frozenset({(Protocol.TCP, 1433)})
 
 CASES: dict[str, tuple[FlowEvidence, list[Cause]]] = {
-    "subnet NSG": (evidence(NEVER_ARRIVED, prediction=deny(Cause.SUBNET_NSG_INBOUND)), [Cause.SUBNET_NSG_INBOUND]),
-    "subnet NSG, no captures": (evidence(BLIND_TIMEOUT, prediction=deny(Cause.SUBNET_NSG_INBOUND)), [Cause.SUBNET_NSG_INBOUND]),
+    "subnet NSG": (
+        evidence(NEVER_ARRIVED, prediction=deny(Cause.SUBNET_NSG_INBOUND)),
+        [Cause.SUBNET_NSG_INBOUND],
+    ),
+    "subnet NSG, no captures": (
+        evidence(BLIND_TIMEOUT, prediction=deny(Cause.SUBNET_NSG_INBOUND)),
+        [Cause.SUBNET_NSG_INBOUND],
+    ),
     "peering": (evidence(NEVER_ARRIVED, prediction=deny(Cause.NO_PEERING)), [Cause.NO_PEERING]),
     "drop, rule named": (evidence(SILENT_AT_TARGET, target={"firewall": DROP_IN}), [Cause.INBOUND_DROP]),
     "drop, rules in doubt": (evidence(SILENT_AT_TARGET, target={"firewall": DOUBTFUL}), [Cause.INBOUND_DROP]),
@@ -98,13 +113,18 @@ CASES: dict[str, tuple[FlowEvidence, list[Cause]]] = {
         [Cause.ANSWERS_DROPPED],
     ),
     "outbound drop": (evidence(NEVER_LEFT, source={"firewall": DROP_OUT}), [Cause.OUTBOUND_DROP]),
-    "outbound drop, rules unread": (evidence(NEVER_LEFT, source={"firewall": UNREADABLE}), [Cause.OUTBOUND_DROP]),
+    "outbound drop, rules unread": (
+        evidence(NEVER_LEFT, source={"firewall": UNREADABLE}),
+        [Cause.OUTBOUND_DROP],
+    ),
     "no process": (evidence(REFUSED, target={"listeners": sockets(SSHD)}), [Cause.NO_PROCESS]),
     "loopback only": (evidence(REFUSED, target={"listeners": sockets(LOOPBACK)}), [Cause.LOOPBACK_ONLY]),
     "other address": (evidence(REFUSED, target={"listeners": sockets(OTHER_NIC)}), [Cause.OTHER_ADDRESS]),
     "other port": (evidence(REFUSED, target={"listeners": sockets(SSHD, ELSEWHERE)}), [Cause.OTHER_PORT]),
     "other port is another declared service": (
-        evidence(REFUSED, target={"listeners": sockets(ELSEWHERE)}, accounted=DECLARED | {(Protocol.TCP, 1434)}),
+        evidence(
+            REFUSED, target={"listeners": sockets(ELSEWHERE)}, accounted=DECLARED | {(Protocol.TCP, 1434)}
+        ),
         [Cause.NO_PROCESS],
     ),
     "no process behind a reject": (
@@ -147,7 +167,11 @@ def test_causes_in_the_order_of_the_packets_way(known: FlowEvidence, causes: lis
     [
         evidence(CONNECTED),
         # the packets win over whatever the rules seem to say
-        evidence(CONNECTED, prediction=deny(Cause.SUBNET_NSG_INBOUND), target={"firewall": DROP_IN, "listeners": sockets(SSHD)}),
+        evidence(
+            CONNECTED,
+            prediction=deny(Cause.SUBNET_NSG_INBOUND),
+            target={"firewall": DROP_IN, "listeners": sockets(SSHD)},
+        ),
     ],
     ids=["healthy", "healthy although the configuration denies"],
 )
@@ -169,11 +193,17 @@ INCONCLUSIVE: dict[str, tuple[FlowEvidence, str]] = {
         "needs root",
     ),
     "full accept queue": (
-        evidence(SILENT_AT_TARGET, target={"listeners": sockets("tcp LISTEN 2 1 0.0.0.0:1433 0.0.0.0:*"), "firewall": UNREADABLE}),
+        evidence(
+            SILENT_AT_TARGET,
+            target={"listeners": sockets("tcp LISTEN 2 1 0.0.0.0:1433 0.0.0.0:*"), "firewall": UNREADABLE},
+        ),
         "needs root",
     ),
     "no route on the source": (evidence(replace(NEVER_LEFT, outcome=Outcome.NO_ROUTE)), "no route"),
-    "answer lost": (evidence(replace(SILENT_AT_TARGET, accepted=True, answer_left=Answer.ACCEPT)), "way back"),
+    "answer lost": (
+        evidence(replace(SILENT_AT_TARGET, accepted=True, answer_left=Answer.ACCEPT)),
+        "way back",
+    ),
 }
 
 
@@ -189,7 +219,12 @@ def test_what_cannot_be_told_is_said_to_be_missing(known: FlowEvidence, missing:
 
 def test_the_connect_on_the_vm_itself_is_evidence_of_the_listener_step() -> None:
     tests = (LocalTest(ip_address("127.0.0.1"), Outcome.CONNECTED), LocalTest(DB, Outcome.REFUSED))
-    known = evidence(REFUSED, target={"listeners": sockets(LOOPBACK)}, local_tests=tests, stand_in=StandIn(Outcome.CONNECTED))
+    known = evidence(
+        REFUSED,
+        target={"listeners": sockets(LOOPBACK)},
+        local_tests=tests,
+        stand_in=StandIn(Outcome.CONNECTED),
+    )
     shown = [item.summary for item in judge(known).findings[0].evidence]
     assert "on db-01 itself, 127.0.0.1:1433/tcp: connected" in shown
     assert "on db-01 itself, 10.0.3.4:1433/tcp: refused" in shown
@@ -217,9 +252,14 @@ maybe = st.none() | st.booleans()
     st.sampled_from([sockets(), sockets(LISTENS), sockets(LOOPBACK), None]),
 )
 def test_whatever_is_seen_a_verdict_is_given_and_argued(
-    traffic: Traffic, prediction: Explanation | None, firewall: Firewall | None, listeners: tuple[Listener, ...] | None
+    traffic: Traffic,
+    prediction: Explanation | None,
+    firewall: Firewall | None,
+    listeners: tuple[Listener, ...] | None,
 ) -> None:
-    diagnosis = judge(evidence(traffic, prediction=prediction, target={"firewall": firewall, "listeners": listeners}))
+    diagnosis = judge(
+        evidence(traffic, prediction=prediction, target={"firewall": firewall, "listeners": listeners})
+    )
     match diagnosis.verdict:
         case Verdict.HEALTHY:
             assert traffic.outcome.success

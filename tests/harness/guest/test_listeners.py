@@ -36,7 +36,12 @@ def test_a_line_becomes_a_socket(
 
 
 def test_lines_of_other_kinds_are_left_out() -> None:
-    assert read_listeners("tcp ESTAB 0 0 10.0.0.4:22 10.0.0.9:51515\nNetid State\n\ntcp LISTEN 0 x 0.0.0.0:1 *:*\n") == ()
+    assert (
+        read_listeners(
+            "tcp ESTAB 0 0 10.0.0.4:22 10.0.0.9:51515\nNetid State\n\ntcp LISTEN 0 x 0.0.0.0:1 *:*\n"
+        )
+        == ()
+    )
 
 
 def test_a_socket_bound_to_a_device_serves_that_device_only() -> None:
@@ -46,7 +51,9 @@ def test_a_socket_bound_to_a_device_serves_that_device_only() -> None:
 
 
 def test_a_full_accept_queue_is_seen() -> None:
-    full, not_full = read_listeners("tcp LISTEN 6 5 0.0.0.0:80 0.0.0.0:*\ntcp LISTEN 5 5 0.0.0.0:81 0.0.0.0:*")
+    full, not_full = read_listeners(
+        "tcp LISTEN 6 5 0.0.0.0:80 0.0.0.0:*\ntcp LISTEN 5 5 0.0.0.0:81 0.0.0.0:*"
+    )
     assert full.backlog_full
     assert not not_full.backlog_full
 
@@ -57,10 +64,16 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     read_listeners(f"tcp LISTEN 0 1 {text}:80 0.0.0.0:*")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the collection of real machines' outputs is not beside this checkout")
+@pytest.mark.skipif(
+    not REAL.is_dir(), reason="the collection of real machines' outputs is not beside this checkout"
+)
 def test_real_output_of_ubuntu_18() -> None:
     sockets = read_listeners((REAL / "ss-tulpen.root.ubuntu18.txt").read_text())
-    assert {(s.protocol, s.port) for s in sockets} >= {(Protocol.UDP, 4789), (Protocol.TCP, 80), (Protocol.TCP, 53)}
+    assert {(s.protocol, s.port) for s in sockets} >= {
+        (Protocol.UDP, 4789),
+        (Protocol.TCP, 80),
+        (Protocol.TCP, 53),
+    }
     http = next(s for s in sockets if s.port == 80 and s.families == {4})
     assert http.backlog == 511
     assert len(http.processes) == 7

@@ -15,7 +15,9 @@ from harness.guest.nftables import NotAnswered, read_nftables
 from harness.guest.ruleset import INBOUND_HOOKS, OUTBOUND_HOOKS, Action, GuestPacket, judge
 
 REAL = Path(__file__).parents[4] / "shared" / "linux-outputs"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the collection of real machines' outputs is not beside this checkout")
+needs_real = pytest.mark.skipif(
+    not REAL.is_dir(), reason="the collection of real machines' outputs is not beside this checkout"
+)
 
 SYN = GuestPacket(
     protocol="tcp",
@@ -40,8 +42,8 @@ IPTABLES = [
     ("-A INPUT -j guard\n-A guard -s 10.0.1.4/32 -j RETURN\n-A guard -j DROP", Action.ACCEPT),
     ("-A INPUT -j guard\n-A guard -s 10.0.1.5/32 -j RETURN\n-A guard -j DROP", Action.DROP),
     ("-A INPUT -g guard\n-A INPUT -j DROP\n-A guard -p udp -j DROP", Action.ACCEPT),
-    ("-A INPUT -j LOG --log-prefix \"in -j DROP\"\n-A INPUT -p udp -j DROP", Action.ACCEPT),
-    ("-A INPUT -m comment --comment \"--dport 1\" -p tcp -j DROP", Action.DROP),
+    ('-A INPUT -j LOG --log-prefix "in -j DROP"\n-A INPUT -p udp -j DROP', Action.ACCEPT),
+    ('-A INPUT -m comment --comment "--dport 1" -p tcp -j DROP', Action.DROP),
 ]
 
 
@@ -59,7 +61,10 @@ def test_a_policy_decides_where_no_rule_does() -> None:
 
 
 def test_rules_of_the_other_family_do_not_concern_the_packet() -> None:
-    assert judge(read_iptables("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", 6), SYN, INBOUND_HOOKS).action is Action.ACCEPT
+    assert (
+        judge(read_iptables("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", 6), SYN, INBOUND_HOOKS).action
+        is Action.ACCEPT
+    )
 
 
 def test_an_accept_ends_its_own_table_only() -> None:
@@ -71,10 +76,14 @@ def test_an_accept_ends_its_own_table_only() -> None:
 
 
 def test_what_cannot_be_decided_is_a_doubt_not_a_verdict() -> None:
-    listing = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m connlimit --connlimit-above 2 -j REJECT\nCOMMIT\n"
+    listing = (
+        "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m connlimit --connlimit-above 2 -j REJECT\nCOMMIT\n"
+    )
     ruling = judge(read_iptables(listing, 4), SYN, INBOUND_HOOKS)
     assert ruling.action is Action.ACCEPT
-    assert [rule.text for rule in ruling.doubts] == ["-A INPUT -p tcp -m connlimit --connlimit-above 2 -j REJECT"]
+    assert [rule.text for rule in ruling.doubts] == [
+        "-A INPUT -p tcp -m connlimit --connlimit-above 2 -j REJECT"
+    ]
 
 
 def _nft(*expressions: object, chain: str = "input", hook: str = "input", policy: str = "accept") -> str:
@@ -84,12 +93,28 @@ def _nft(*expressions: object, chain: str = "input", hook: str = "input", policy
         {"chain": {"family": "inet", "table": "t", "name": chain, "handle": 1, "type": "filter", "hook": hook, "prio": 0, "policy": policy}},
     ]  # fmt: skip
     for number, expression in enumerate(expressions):
-        objects.append({"rule": {"family": "inet", "table": "t", "chain": chain, "handle": number + 2, "expr": expression}})
+        objects.append(
+            {
+                "rule": {
+                    "family": "inet",
+                    "table": "t",
+                    "chain": chain,
+                    "handle": number + 2,
+                    "expr": expression,
+                }
+            }
+        )
     return json.dumps({"nftables": objects})
 
 
 def _port(operator: str, right: object, protocol: str = "tcp") -> object:
-    return {"match": {"op": operator, "left": {"payload": {"protocol": protocol, "field": "dport"}}, "right": right}}
+    return {
+        "match": {
+            "op": operator,
+            "left": {"payload": {"protocol": protocol, "field": "dport"}},
+            "right": right,
+        }
+    }
 
 
 NFT = [
@@ -113,7 +138,9 @@ def test_nft_rules(expression: object, action: Action) -> None:
 
 
 def test_an_unknown_nft_match_is_a_doubt() -> None:
-    ruling = judge(read_nftables(_nft([{"limit": {"rate": 1, "per": "second"}}, {"drop": None}])), SYN, INBOUND_HOOKS)
+    ruling = judge(
+        read_nftables(_nft([{"limit": {"rate": 1, "per": "second"}}, {"drop": None}])), SYN, INBOUND_HOOKS
+    )
     assert (ruling.action, len(ruling.doubts)) == (Action.ACCEPT, 1)
 
 
@@ -126,11 +153,16 @@ def test_the_text_of_a_rule_comes_from_the_plain_listing() -> None:
 
 
 def test_an_accept_ends_its_own_base_chain_only() -> None:
-    both = json.loads(_nft([{"accept": None}]))["nftables"] + json.loads(_nft([{"drop": None}], chain="late"))["nftables"]
+    both = (
+        json.loads(_nft([{"accept": None}]))["nftables"]
+        + json.loads(_nft([{"drop": None}], chain="late"))["nftables"]
+    )
     assert judge(read_nftables(json.dumps({"nftables": both})), SYN, INBOUND_HOOKS).action is Action.DROP
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "Operation not permitted", '{"nftables": [1]}', '{"nftables": 5}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", "Operation not permitted", '{"nftables": [1]}', '{"nftables": 5}']
+)
 def test_what_is_no_answer_of_nft_is_refused(text: str) -> None:
     with pytest.raises(NotAnswered):
         read_nftables(text)
@@ -143,7 +175,14 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["match", "vmap", "reject", "jump", "limit"]), JSON_VALUES, min_size=1, max_size=1), max_size=4))
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["match", "vmap", "reject", "jump", "limit"]), JSON_VALUES, min_size=1, max_size=1
+        ),
+        max_size=4,
+    )
+)
 def test_no_rule_breaks_the_nft_reader(expression: list[dict[str, object]]) -> None:
     judge(read_nftables(_nft(expression)), SYN, INBOUND_HOOKS)
 
@@ -156,17 +195,23 @@ def test_no_text_breaks_the_iptables_reader(text: str) -> None:
 @needs_real
 def test_azure_agents_security_table() -> None:
     ruleset = read_iptables((REAL / "iptables-save.azure-waagent.ubuntu22.txt").read_text(), 4)
-    wire = GuestPacket("tcp", ip_address("10.0.1.4"), ip_address("168.63.129.16"), 50000, 80, out_interface="eth0")
+    wire = GuestPacket(
+        "tcp", ip_address("10.0.1.4"), ip_address("168.63.129.16"), 50000, 80, out_interface="eth0"
+    )
     ruling = judge(ruleset, wire, OUTBOUND_HOOKS)
     assert ruling.action is Action.DROP
     assert ruling.describe() == (
         "ip security OUTPUT: -A OUTPUT -d 168.63.129.16/32 -p tcp -m conntrack --ctstate INVALID,NEW -j DROP"
     )
-    assert [rule.text for rule in ruling.doubts] == ["-A OUTPUT -d 168.63.129.16/32 -p tcp -m owner --uid-owner 0 -j ACCEPT"]
+    assert [rule.text for rule in ruling.doubts] == [
+        "-A OUTPUT -d 168.63.129.16/32 -p tcp -m owner --uid-owner 0 -j ACCEPT"
+    ]
 
 
 @needs_real
-@pytest.mark.parametrize("path", sorted(REAL.glob("ip*tables-save*.txt")) if REAL.is_dir() else [], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(REAL.glob("ip*tables-save*.txt")) if REAL.is_dir() else [], ids=lambda path: path.name
+)
 def test_every_real_save_is_read(path: Path) -> None:
     text = path.read_text()
     ruleset = read_iptables(text, 4)
@@ -178,6 +223,8 @@ def test_every_real_save_is_read(path: Path) -> None:
 @needs_real
 def test_debian_12_prefix_and_set() -> None:
     ruleset = read_nftables((REAL / "nft-j.prefix-and-set.debian12.v1.0.6.json").read_text())
-    imds = GuestPacket("tcp", ip_address("10.0.1.4"), ip_address("169.254.169.254"), 5, 80, out_interface="eth0")
+    imds = GuestPacket(
+        "tcp", ip_address("10.0.1.4"), ip_address("169.254.169.254"), 5, 80, out_interface="eth0"
+    )
     assert judge(ruleset, imds, OUTBOUND_HOOKS).action is Action.DROP
     assert judge(ruleset, SYN, OUTBOUND_HOOKS).action is Action.ACCEPT
