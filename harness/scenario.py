@@ -1,4 +1,4 @@
-"""A scenario as a row of a table: the fault, the flow that it breaks, the cause that must be found."""
+"""Scenarios as rows of a table: the fault, the flow that it breaks, the cause that must be found."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ class Scenario:
     @property
     def id(self) -> str:
         return self.name or self.fault
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """A topology in which nothing is broken: every flow that it declares does what is declared."""
+
+    topology: str
+
+    @property
+    def id(self) -> str:
+        return self.topology

@@ -20,7 +20,7 @@ class AddressPool:
     def __init__(self, prefixes: Iterable[IPNetwork]) -> None:
         self._prefixes = tuple(prefixes)
         self._taken: set[IPAddress] = set()
-        self._cursor = {prefix: _RESERVED for prefix in self._prefixes}
+        self._cursor = dict.fromkeys(self._prefixes, _RESERVED)
 
     def take(self, address: IPAddress) -> IPAddress:
         """Reserves this address; raises ValueError if it is outside, Azure's own, or taken."""

@@ -19,6 +19,7 @@ from harness.errors import AzreachError
 from lab import linux, state, userns
 from lab.errors import LabError
 from lab.hosts.services import Service
+from lab.requirements import SEARCH_PATH
 from lab.state import LabDirectory
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def _detach(directory: LabDirectory) -> None:
     os.setsid()
     # the root of the state as the command saw it: without root, user ids are others from here on
     os.environ["AZREACH_STATE"] = str(directory.path.parent)
+    # an ordinary user's PATH has no nft
+    os.environ["PATH"] = SEARCH_PATH
     os.chdir("/")
     os.umask(0o022)
     log = os.open(directory.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

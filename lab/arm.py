@@ -33,7 +33,6 @@ _DEFAULT_RULES = (
 )
 
 
-
 def derived(resources: list[Resource]) -> list[Resource]:
     """The same resources, with everything that Azure computes brought up to date in place."""
     by_id = {key(resource["id"]): resource for resource in resources}
@@ -54,7 +53,9 @@ def derived(resources: list[Resource]) -> list[Resource]:
         elif kind == NIC.lower():
             used(properties.get("networkSecurityGroup"), "networkInterfaces", resource["id"])
             for configuration in properties.get("ipConfigurations") or []:
-                used(configuration.get("properties", {}).get("subnet"), "ipConfigurations", configuration["id"])
+                used(
+                    configuration.get("properties", {}).get("subnet"), "ipConfigurations", configuration["id"]
+                )
         elif kind == VM.lower():
             for reference in (properties.get("networkProfile") or {}).get("networkInterfaces") or []:
                 used(reference, "virtualMachine", resource["id"])
@@ -74,7 +75,9 @@ def _set_users(
             if name in mine:
                 properties[name] = mine[name]
         if kind == NSG.lower() and not properties.get("defaultSecurityRules"):
-            properties["defaultSecurityRules"] = [_default_rule(resource["id"], *row) for row in _DEFAULT_RULES]
+            properties["defaultSecurityRules"] = [
+                _default_rule(resource["id"], *row) for row in _DEFAULT_RULES
+            ]
     elif kind == NIC.lower():
         named = properties.get("virtualMachine")
         if "virtualMachine" in mine:
@@ -97,7 +100,9 @@ def _synchronise(vnet: Resource, by_id: dict[str, Resource]) -> None:
     for peering in vnet["properties"].get("virtualNetworkPeerings") or []:
         properties = peering["properties"]
         reference = properties.get("remoteVirtualNetwork")
-        remote = by_id.get(key(reference["id"])) if isinstance(reference, dict) and "id" in reference else None
+        remote = (
+            by_id.get(key(reference["id"])) if isinstance(reference, dict) and "id" in reference else None
+        )
         if remote is None:
             continue
         back = any(

@@ -96,7 +96,10 @@ class Lab:
         timeout: float | None = None,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command as root of a VM; raises LabError if ``check`` and it fails, or after ``timeout`` seconds."""
+        """Runs a command as root of a VM.
+
+        Raises LabError after ``timeout`` seconds, or if ``check`` and it fails.
+        """
         shown = f"{vm}: `{shlex.join(argv)}`"
         process = subprocess.Popen(
             self.command(vm, argv),
@@ -124,7 +127,10 @@ class Lab:
         return subprocess.CompletedProcess(list(argv), process.returncode, output, problems)
 
     def spawn(self, vm: str, argv: Sequence[str]) -> int:
-        """Starts a process in a VM that lives until it ends or the lab does; its pid as the machine sees it."""
+        """Starts a process in a VM that lives until it ends or the lab does.
+
+        Returns its pid as the machine sees it.
+        """
         self.vm(vm)
         pid: int = self._request("spawn", vm=vm, argv=list(argv))
         return pid
@@ -159,7 +165,7 @@ class Lab:
         return resource
 
     def put_resource(self, arm_id: str, body: Mapping[str, Any]) -> None:
-        """Creates or replaces; effective for new flows when it returns. Raises LabError where it is refused."""
+        """Creates or replaces; effective for new flows when it returns. Raises LabError if refused."""
         self._request("put", id=arm_id, body=dict(body))
 
     def delete_resource(self, arm_id: str) -> None:
@@ -179,7 +185,8 @@ class Lab:
                 answer = json.loads(reader.readline() or b"null")
         except OSError as error:
             raise LabError(
-                f"lab '{self.name}' does not answer: {error.strerror or error}", hint=f"azreach lab down {self.name}"
+                f"lab '{self.name}' does not answer: {error.strerror or error}",
+                hint=f"azreach lab down {self.name}",
             ) from error
         if answer is None:
             raise LabError(f"lab '{self.name}' ended at this request", hint=f"azreach lab down {self.name}")

@@ -47,7 +47,9 @@ class _LabGroup(click.Group):
         rows = []
         for name in self.list_commands(ctx):
             command = super().get_command(ctx, name)
-            rows.append((name, _FAULT_COMMANDS.get(name) or (command.get_short_help_str() if command else "")))
+            rows.append(
+                (name, _FAULT_COMMANDS.get(name) or (command.get_short_help_str(limit=90) if command else ""))
+            )
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

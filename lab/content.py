@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SnapshotError
+from harness.network.armids import resource_type
 from harness.yamlfile import read_text
+from lab.arm import VM
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class LabContent:
     resources: list[dict[str, Any]]
     guests: Mapping[str, GuestContent] = field(default_factory=dict)
     flows: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def vm_count(self) -> int:
+        """How many VMs the resources have."""
+        return sum(resource_type(resource["id"]) == VM for resource in self.resources)
 
     def to_json(self) -> str:
         return json.dumps(
@@ -75,7 +82,8 @@ def _from_lab_file(path: Path) -> LabContent:
         for name, _, vm in lab.expanded()
     }
     flows = tuple(
-        flow.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) for flow in lab.flows
+        flow.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+        for flow in lab.flows
     )
     return LabContent(str(path), to_resources(lab), guests, flows)
 

@@ -32,9 +32,9 @@ from lab.netlink import (
     new_netns,
     veth,
 )
-from lab.nftables import rule_counters, run_script
+from lab.nftables import PartlyDoneError, rule_counters, run_script, run_steps
 from lab.plan_model import FABRIC_GATEWAY6, FABRIC_MAC, DropReason, FabricPlan, Port
-from lab.program import FIRST_IFINDEX, Program, build_program, transaction
+from lab.program import FIRST_IFINDEX, TABLE, Program, build_program, steps
 
 TABLE_NAME: Final = "fabric"
 LOOPBACK_INDEX: Final = 1
@@ -56,7 +56,7 @@ class Fabric:
         except OSError as error:
             raise FabricError(
                 f"no network namespace for the fabric: {error.strerror}",
-                hint="run as root, or inside `unshare --user --map-root-user`",
+                hint="run as root, or inside `unshare --user --map-root-user --net`",
             ) from error
         with inside(self._netns):
             self._rtnetlink = Rtnetlink()
@@ -177,12 +177,24 @@ class Fabric:
         if self._plan is None:
             return
         program = build_program(self._plan, self._ports.keys())
-        script = transaction(self._program, program)
+        script = steps(self._program, program)
         if script:
             replaced = self._replaced(program)
-            run_script(self._netns, script)
+            try:
+                run_steps(self._netns, script)
+            except PartlyDoneError:
+                self._restore()
+                raise
             self._counted.update(replaced)
         self._program = program
+
+    def _restore(self) -> None:
+        """The old program from scratch: part of a new one is in effect, and nothing tells which."""
+        before, self._program = self._program, None
+        run_script(self._netns, f"add table {TABLE}\ndelete table {TABLE}\n")
+        if before is not None:
+            run_steps(self._netns, steps(None, before))
+            self._program = before
 
     def _replaced(self, program: Program) -> Counter[str]:
         """What the rules have counted that are about to be replaced."""

@@ -74,16 +74,14 @@ def _vm_name(text: str) -> str:
 def _ports(value: Any) -> str:
     text = str(value)
     match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text, re.ASCII)
-    if text != "*" and (
-        match is None or not 0 <= int(match[1]) <= int(match[2] or match[1]) <= 65535
-    ):
+    if text != "*" and (match is None or not 0 <= int(match[1]) <= int(match[2] or match[1]) <= 65535):
         raise ValueError(f"'{text}' is no port: write 443, 8000-8099 or *")
     return text
 
 
 def _service(value: Any) -> Service:
     if not isinstance(value, str):
-        raise ValueError("write a service as PORT/tcp or PORT/udp, as in 1433/tcp")  # noqa: TRY004 - pydantic's way
+        raise ValueError("write a service as PORT/tcp or PORT/udp, as in 1433/tcp")
     try:
         return Service.parse(value)
     except InputError as error:
@@ -140,7 +138,7 @@ class Route(_Strict):
             return NextHopType.VIRTUAL_APPLIANCE.value, str(ip_address(self.next_hop))
         except ValueError:
             raise ValueError(
-                f"next_hop '{self.next_hop}': write an appliance's address or one of {', '.join(types.values())}"
+                f"next_hop '{self.next_hop}': write an appliance's address or {', '.join(types.values())}"
             ) from None
 
 
@@ -230,7 +228,9 @@ class LabFile(_Strict):
     """The whole file."""
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
-    subscription: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")] = "00000000-0000-0000-0000-000000000000"
+    subscription: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")] = (
+        "00000000-0000-0000-0000-000000000000"
+    )
     resource_group: Name = "lab"
     location: Name = "westeurope"
     vnets: Annotated[dict[Name, VNet], Field(min_length=1)]

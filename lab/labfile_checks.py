@@ -42,14 +42,14 @@ def _vnets(lab: LabFile) -> Iterator[Problem]:
                     if ip_network(taken).overlaps(prefix):
                         yield (*place, "prefix"), f"{text} overlaps with subnet '{other}' ({taken})"
                 seen.append((name, text))
-            if text := _known("NSG", subnet.nsg, lab.nsgs):
-                yield (*place, "nsg"), text
-            if text := _known("route table", subnet.route_table, lab.route_tables):
-                yield (*place, "route_table"), text
+            if problem := _known("NSG", subnet.nsg, lab.nsgs):
+                yield (*place, "nsg"), problem
+            if problem := _known("route table", subnet.route_table, lab.route_tables):
+                yield (*place, "route_table"), problem
         for name, peering in vnet.peerings.items():
             place = (*here, "peerings", name, "remote")
-            if text := _known("VNet", peering.remote, lab.vnets):
-                yield place, text
+            if problem := _known("VNet", peering.remote, lab.vnets):
+                yield place, problem
             elif peering.remote == vnet_name:
                 yield place, "a VNet cannot be peered with itself"
 
@@ -126,6 +126,7 @@ def _nics(lab: LabFile) -> Iterator[Problem]:
         return
     for automatic in (False, True):
         for _, key, vm in expanded:
+            vnets = set()
             for number, nic in enumerate(vm.interfaces()):
                 place: tuple[str | int, ...] = ("vms", key, *(("nics", number) if vm.nics else ()))
                 if not automatic:
@@ -140,6 +141,9 @@ def _nics(lab: LabFile) -> Iterator[Problem]:
                     if not automatic:
                         yield (*place, "subnet"), str(error)
                     continue
+                vnets.add(subnet[0])
+                if len(vnets) > 1 and not automatic:
+                    yield (*place, "subnet"), "the NICs of one VM must be in one VNet"
                 pool = pools.setdefault(subnet, AddressPool(lab.prefixes(subnet)))
                 yield from _addresses(pool, nic, place, automatic=automatic)
 

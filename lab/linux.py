@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
-from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -67,9 +65,9 @@ def clone(flags: int) -> int:
     work is not done.
     """
     try:
-        number = _SYS_CLONE[platform.machine()]
+        number = _SYS_CLONE[os.uname().machine]
     except KeyError:
-        raise OSError(f"clone: no system call number known for {platform.machine()}") from None
+        raise OSError(f"clone: no system call number known for {os.uname().machine}") from None
     arguments = (ctypes.c_long(number), ctypes.c_long(flags | signal.SIGCHLD), *(ctypes.c_long(0),) * 4)
     return _checked(_libc.syscall(*arguments), "clone")
 
@@ -90,7 +88,8 @@ def start_time(pid: int) -> int | None:
     A pid together with its start time names one process for ever; a pid alone is reused.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+            fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in ("Z", "X") else int(fields[19])
@@ -103,7 +102,8 @@ def is_running(pid: int, started: int) -> bool:
 
 def pid_in_namespace(pid: int) -> int:
     """The pid that a process has in its own pid namespace."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="latin-1").splitlines():
-        if line.startswith("NSpid:"):
-            return int(line.split()[-1])
+    with open(f"/proc/{pid}/status", encoding="latin-1") as file:
+        for line in file:
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
     return pid

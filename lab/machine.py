@@ -40,10 +40,10 @@ class LabMachine:
         self._directory = directory
         self._source = source
         self._rootless = rootless
+        # first of all: its nursery gets ready meanwhile
+        self._driver = NamespaceDriver()
         self._user_key = sshd.KeyPair.generate()
-        lowers = filesystem.lay_common(directory.guest, self._user_key, rootless=rootless)
-        self._driver = NamespaceDriver(directory.name, directory.stage, lowers)
-        self._driver.isolate()
+        self._lowers = filesystem.lay_common(directory.guest, self._user_key, rootless=rootless)
         self._services = Services(self._driver)
         self._fabric = Fabric()
         self._tokens: dict[str, str] = {}
@@ -64,9 +64,6 @@ class LabMachine:
         self._make_room(note)
         keys = self._make_vms(progress)
         self._directory.write_record(self._record(complete=False))
-        progress("network", 0, len(self._plan.ports))
-        guests = self._driver.guests
-        self._fabric.attach(list(self._plan.ports.values()), {name: guests[name].netns for name in guests})
         self._fabric.apply(self._plan)
         self._start_services(progress)
         self._write_files(keys)
@@ -121,17 +118,15 @@ class LabMachine:
 
     def _make_room(self, note: Note) -> None:
         vms = len(self._network.vms)
-        if not neighbours.is_large(vms):
-            return
-        if self._rootless:
-            if text := neighbours.shortage(vms):
-                note(text)
+        if self._rootless or not neighbours.is_large(vms):
             return
         try:
             with state.locked() as root:
                 neighbours.raise_thresholds(root)
         except OSError as error:
-            note(neighbours.shortage(vms) or f"the neighbour table could not be made larger: {error.strerror}")
+            note(
+                neighbours.shortage(vms) or f"the neighbour table could not be made larger: {error.strerror}"
+            )
 
     def _make_vms(self, progress: Progress) -> dict[str, sshd.KeyPair]:
         names = filesystem.hostnames(vm.name for vm in self._network.vms.values())
@@ -152,15 +147,28 @@ class LabMachine:
                     forwarding=any(nic.ip_forwarding for nic in nics) if forwarding is None else forwarding,
                 )
             )
-        self._driver.create(specs, lambda done: progress("VMs", done, len(specs)))
+        ports = self._ports_by_vm()
+        for batch in self._driver.create(specs, self._directory.name, self._directory.stage, self._lowers):
+            # wired as they come to life, while the next ones are made on another core
+            netns = {guest.name: guest.netns for guest in batch}
+            self._fabric.attach([port for name in netns for port in ports.get(name, [])], netns)
+            progress("VMs", len(self._driver.guests), len(specs))
         return keys
+
+    def _ports_by_vm(self) -> dict[str, list[Port]]:
+        ports: dict[str, list[Port]] = {}
+        for port in self._plan.ports.values():
+            ports.setdefault(port.vm, []).append(port)
+        return ports
 
     def _guest(self, vm: str) -> GuestContent:
         return self._content.guests.get(vm, GuestContent())
 
     def _start_services(self, progress: Progress) -> None:
         wanted = [
-            (name, Service.parse(text)) for name, guest in self._content.guests.items() for text in guest.services
+            (name, Service.parse(text))
+            for name, guest in self._content.guests.items()
+            for text in guest.services
         ]
         progress("services", 0, len(wanted))
         # in batches, so that a thousand of them do not need as many pipes at once
@@ -179,12 +187,16 @@ class LabMachine:
                 host=guests[vm.name].hostname,
                 user=self._guest(vm.name).user,
                 arm_id=vm.id,
-                proxy_command=sshd.proxy_command(guests[vm.name], self._tokens[vm.name], rootless=self._rootless),
+                proxy_command=sshd.proxy_command(
+                    guests[vm.name], self._tokens[vm.name], rootless=self._rootless
+                ),
                 services=tuple(Service.parse(text) for text in self._guest(vm.name).services),
             )
             for vm in self._network.vms.values()
         ]
-        state.write_atomically(directory.environment, environment_text(directory, entries, self._content.flows))
+        state.write_atomically(
+            directory.environment, environment_text(directory, entries, self._content.flows)
+        )
 
     # -- changing
 
@@ -219,9 +231,7 @@ class LabMachine:
     # -- records
 
     def _record(self, *, complete: bool) -> LabRecord:
-        ports: dict[str, list[Port]] = {}
-        for port in self._plan.ports.values():
-            ports.setdefault(port.vm, []).append(port)
+        ports = self._ports_by_vm()
         return LabRecord(
             name=self._directory.name,
             applier=ProcessRecord.of(os.getpid()),
@@ -248,7 +258,11 @@ class LabMachine:
 
 def _wire(port: Port | None) -> Port | None:
     """What of a port cannot be changed while it is wired; a new address reaches a guest by DHCP only."""
-    return None if port is None else replace(port, addresses=(), gateway4=None, gateway6=None, ip_forwarding=False)
+    return (
+        None
+        if port is None
+        else replace(port, addresses=(), gateway4=None, gateway6=None, ip_forwarding=False)
+    )
 
 
 def _check_names(network: Network, origin: str) -> None:
@@ -262,7 +276,7 @@ def _check_names(network: Network, origin: str) -> None:
         try:
             vm.name.encode()
         except UnicodeEncodeError:
-            raise InputError(f"{origin}: the VM name {ascii(vm.name)} is no valid text") from None
+            raise InputError(f"{origin}: the VM name {vm.name!a} is no valid text") from None
         if not any(nic in network.nics for nic in vm.nics):
             raise InputError(f"{origin}: VM '{vm.name}' has no NIC")
 

@@ -2,32 +2,29 @@
 
 A VM shares the machine's root file system but has an /etc, /run, /var, /tmp, /root and /home of
 its own (in memory), its own /proc, /sys and /dev/pts, and its own host name. Everything in it
-dies with its pid 1, and that dies with the process that made it, whatever kills that process.
+dies with its pid 1, and that dies with the process that owns this driver, whatever kills it.
 Must be used by a process with one thread. Not for wires and addresses (``lab.fabric``), nor for
 what the files say (``lab.hosts``).
 """
 
 from __future__ import annotations
 
-import gc
-import json
+import marshal
 import os
+import select
 import signal
 import socket
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from lab import linux
+from lab import linux, nursery
 from lab.errors import LabError
 from lab.requirements import SEARCH_PATH, tool
 
 _ENTER = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWPID | linux.CLONE_NEWUTS
-_PRIVATE = ("etc", "var", "run", "tmp", "root", "home")
-_OVERLAID = ("etc", "var")
-_MODES = {"tmp": 0o1777, "root": 0o700}
-
 _CREDENTIALS = struct.Struct("iII")
 _RUNNING = b"\0"
 
@@ -44,7 +41,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class GuestFile:
-    """A file, directory or symbolic link (one of the three) to lay into a VM, by absolute path."""
+    """A file, a symbolic link, or (with neither content nor link) a directory to lay into a VM."""
 
     path: str
     content: bytes | None = None
@@ -97,12 +94,10 @@ class Start:
         """Its pid, once its program runs; raises LabError if it could not be executed."""
         pid, problem = 0, ""
         with self.report:
-            while True:
-                message, control, _, _ = self.report.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
-                if not message:
-                    break
+            while received := _receive(self.report):
+                message, sender = received
                 if message == _RUNNING:
-                    pid = _CREDENTIALS.unpack(control[0][2])[0]
+                    pid = sender
                 else:
                     problem = message.decode(errors="replace")
         os.waitpid(self.helper, 0)
@@ -112,50 +107,48 @@ class Start:
 
 
 class NamespaceDriver:
-    """Makes VMs; ``stage`` is an empty directory on which each VM mounts its memory."""
+    """Makes VMs. Construct it early: its nursery gets ready while the caller does other things."""
 
-    def __init__(self, label: str, stage: Path, lowers: Lowers) -> None:
-        self._label = label
-        self._stage = stage
-        self._lowers = {"etc": _joined(lowers.etc), "var": _joined(lowers.var)}
+    def __init__(self) -> None:
         self._init = tool("catatonit")
+        self._orders, theirs = socket.socketpair()
+        self._nursery = _start_nursery(theirs)
+        theirs.close()
         self.guests: dict[str, Guest] = {}
 
-    def isolate(self) -> None:
-        """Gives this process a mount namespace that VMs can be cloned from, unseen by the machine."""
-        linux.unshare(linux.CLONE_NEWNS)
-        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    def create(
+        self, specs: Sequence[GuestSpec], label: str, stage: Path, lowers: Lowers
+    ) -> Iterator[list[Guest]]:
+        """Makes all VMs, side by side on all cores; yields them in batches as they come to life.
 
-    def create(self, specs: Sequence[GuestSpec], progress: Callable[[int], None] | None = None) -> None:
-        """Makes all VMs at once, their mounts side by side on all cores; all or (LabError) none."""
-        reader, writer = os.pipe()
-        pids: dict[str, int] = {}
-        # a collection in a child would write to (and so copy) every page of this process
-        gc.freeze()
-        gc.disable()
-        try:
-            for spec in specs:
-                pid = linux.clone(linux.CLONE_NEWPID)
-                if pid == 0:
-                    self._become(spec, writer)
-                pids[spec.name] = pid
-            os.close(writer)
-            writer = -1
-            problems = _reports(reader, len(specs), progress)
-            if not problems:
-                self._register(specs, pids)
-        except BaseException:
-            _kill(pids.values())
-            raise
-        finally:
-            gc.enable()
-            gc.unfreeze()
-            os.close(reader)
-            if writer >= 0:
-                os.close(writer)
-        if problems:
-            _kill(pids.values())
-            raise LabError(f"{problems[0]['vm']}: the VM could not be made: {problems[0]['error']}")
+        ``stage`` is an empty directory on which each VM mounts its memory. Raises LabError if one
+        cannot be made; the others live until :meth:`destroy`.
+        """
+        order = (label, self._init, str(stage), _joined(lowers.etc), _joined(lowers.var), _plain(specs))
+        payload = marshal.dumps(order)
+        ours, theirs = _credential_pair()
+        hostnames = {spec.name: spec.hostname for spec in specs}
+        with ours:
+            try:
+                with theirs:
+                    socket.send_fds(self._orders, [nursery.LENGTH.pack(len(payload))], [theirs.fileno()])
+                self._orders.sendall(payload)
+            except OSError:
+                raise LabError("the process that makes VMs is gone") from None
+            while hostnames:
+                batch = []
+                for message, pid in _available(ours):
+                    name, problem = marshal.loads(message)
+                    if problem:
+                        raise LabError(f"{name}: the VM could not be made: {problem}")
+                    batch.append(self._register(name, hostnames.pop(name), pid))
+                if not batch:
+                    raise LabError(f"{next(iter(hostnames))}: the VM died while it was made")
+                yield batch
+            # the end of the last report: every init has been executed, or its VM is dead
+            while received := _receive(ours):
+                name, problem = marshal.loads(received[0])
+                raise LabError(f"{name}: the VM could not be made: {problem}")
 
     def spawn(self, guest: Guest, argv: Sequence[str], output: int, cwd: str = "/root") -> int:
         """Starts a process in a VM, in a session of its own; it lives until it ends or the VM does.
@@ -166,141 +159,109 @@ class NamespaceDriver:
 
     def start(self, guest: Guest, argv: Sequence[str], output: int, cwd: str = "/root") -> Start:
         """As :meth:`spawn`, without waiting: many can be on their way at once."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # the kernel adds the sender's pid to each message, as the receiver's pid namespace has it
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        ours, theirs = _credential_pair()
         helper = os.fork()
         if helper == 0:
             _enter_and_spawn(guest, argv, output, theirs, cwd)
         theirs.close()
         return Start(guest.name, argv[0], helper, ours)
 
-    def destroy(self, names: Iterable[str] | None = None) -> None:
-        """Kills VMs (all of them by default) and everything in them; returns when they are gone."""
-        guests = [self.guests.pop(name) for name in (list(self.guests) if names is None else names)]
-        _kill(guest.pid for guest in guests)
+    def destroy(self) -> None:
+        """Kills all VMs and everything in them; returns when they are gone."""
+        # the nursery first: a VM that is still being made dies with it
+        if self._nursery:
+            os.kill(self._nursery, signal.SIGKILL)
+            os.waitpid(self._nursery, 0)
+            self._orders.close()
+            self._nursery = 0
+        guests = list(self.guests.values())
         for guest in guests:
+            signal.pidfd_send_signal(guest.pidfd, signal.SIGKILL) if _lives(guest.pidfd) else None
+        for guest in guests:
+            _lives(guest.pidfd, wait=True)
             os.close(guest.netns)
             os.close(guest.pidfd)
+        self.guests.clear()
 
-    def _register(self, specs: Sequence[GuestSpec], pids: dict[str, int]) -> None:
-        for spec in specs:
-            pid = pids[spec.name]
-            started = linux.start_time(pid)
-            if started is None:
-                raise LabError(f"{spec.name}: the VM died at once")
-            netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            self.guests[spec.name] = Guest(
-                spec.name, spec.hostname, pid, started, netns, os.pidfd_open(pid)
-            )
-
-    def _become(self, spec: GuestSpec, report: int) -> None:
-        """The child: turns this process into the VM's pid 1; never returns."""
+    def _register(self, name: str, hostname: str, pid: int) -> Guest:
         try:
-            linux.die_with_parent()
-            linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWNS | linux.CLONE_NEWUTS)
-            socket.sethostname(spec.hostname)
-            self._mount(spec.files)
-            for name, value in spec.sysctls:
-                _write(f"/proc/sys/{name}", value)
-            os.chdir("/")
-            os.setsid()
-            os.write(report, json.dumps({"vm": spec.name}).encode() + b"\n")
-            os.execve(self._init, [f"azreach:{self._label}/{spec.hostname}", "-P"], {})
-        except BaseException as error:  # noqa: BLE001 - whatever it was, this process must not go on as the parent
-            text = {"vm": spec.name, "error": str(error)}
-            os.write(report, json.dumps(text).encode()[:2000] + b"\n")
-        os._exit(1)
+            netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            raise LabError(f"{name}: the VM died at once") from None
+        guest = Guest(name, hostname, pid, linux.start_time(pid) or 0, netns, pidfd)
+        self.guests[name] = guest
+        return guest
 
-    def _mount(self, files: Iterable[GuestFile]) -> None:
-        linux.mount("tmpfs", str(self._stage), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
-        # relative paths from here on: /run and /tmp, which may hold the stage, are about to be covered
-        os.chdir(self._stage)
-        for name in _PRIVATE:
-            os.mkdir(name)  # noqa: PTH102 - a thousand VMs: pathlib is slow
-            os.chmod(name, _MODES.get(name, 0o755))  # noqa: PTH101
-        for name in _OVERLAID:
-            os.mkdir(f".{name}")  # noqa: PTH102
-        for file in files:
-            _lay(file)
-        for name in _OVERLAID:
-            data = f"lowerdir={self._lowers[name]},upperdir={name},workdir=.{name}"
-            linux.mount("overlay", f"/{name}", "overlay", 0, data)
-        for name in _PRIVATE:
-            if name not in _OVERLAID:
-                linux.mount(name, f"/{name}", None, linux.MS_BIND)
-        silent = linux.MS_NOSUID | linux.MS_NOEXEC
-        linux.mount("proc", "/proc", "proc", silent | linux.MS_NODEV)
-        linux.mount("sysfs", "/sys", "sysfs", silent | linux.MS_NODEV)
-        linux.mount("devpts", "/dev/pts", "devpts", silent, "newinstance,ptmxmode=0666,mode=620,gid=5")
+
+def _start_nursery(orders: socket.socket) -> int:
+    program = Path(nursery.__file__).resolve()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            orders.set_inheritable(True)
+            words = [
+                sys.executable,
+                "-I",
+                "-S",
+                str(program),
+                str(orders.fileno()),
+                str(program.parent.parent),
+            ]
+            os.execv(sys.executable, words)
+        finally:
+            os._exit(127)
+    return pid
+
+
+def _credential_pair() -> tuple[socket.socket, socket.socket]:
+    """Ours tells, of each message from theirs, who sent it: a pid as this process's namespace has it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return ours, theirs
+
+
+def _receive(report: socket.socket, flags: int = 0) -> tuple[bytes, int] | None:
+    """The next message and its sender's pid, None at the end."""
+    message, control, _, _ = report.recvmsg(8192, socket.CMSG_SPACE(_CREDENTIALS.size), flags)
+    return (message, _CREDENTIALS.unpack(control[0][2])[0]) if message else None
+
+
+def _available(report: socket.socket) -> Iterator[tuple[bytes, int]]:
+    """Waits for one message, then whatever else has come meanwhile; nothing at the end."""
+    received = _receive(report)
+    while received is not None:
+        yield received
+        try:
+            received = _receive(report, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+
+
+def _plain(specs: Iterable[GuestSpec]) -> tuple[nursery.Spec, ...]:
+    return tuple(
+        (spec.name, spec.hostname, tuple(astuple(file) for file in spec.files), spec.sysctls)
+        for spec in specs
+    )
 
 
 def _joined(directories: Iterable[Path]) -> str:
     texts = [str(directory) for directory in directories]
     for text in texts:
         if set(text) & set(":,\\"):
-            raise LabError(f"{text}: a directory of the lab's state must have no ':', ',' or '\\' in its name")
+            raise LabError(
+                f"{text}: a directory of the lab's state must have no ':', ',' or '\\' in its name"
+            )
     return ":".join(texts)
 
 
-def _lay(file: GuestFile) -> None:
-    path = file.path.lstrip("/")
-    parent = os.path.dirname(path)  # noqa: PTH120 - a thousand VMs: pathlib is slow
-    if parent:
-        os.makedirs(parent, exist_ok=True)  # noqa: PTH103
-    if file.link is not None:
-        os.symlink(file.link, path)  # noqa: PTH211
-        return
-    if file.content is None:
-        os.mkdir(path, file.mode)  # noqa: PTH102
-    else:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
-        os.write(fd, file.content)
-        os.close(fd)
-    os.chmod(path, file.mode)  # noqa: PTH101
-    if file.uid or file.gid:
-        os.chown(path, file.uid, file.gid)
+def _lives(pidfd: int, *, wait: bool = False) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(None if wait else 0)
 
 
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def _reports(
-    reader: int, expected: int, progress: Callable[[int], None] | None
-) -> list[dict[str, str]]:
-    """Reads until every child has executed init or died; the problems they reported."""
-    buffer, ready, problems = b"", 0, []
-    while chunk := os.read(reader, 65536):
-        *lines, buffer = (buffer + chunk).split(b"\n")
-        for line in lines:
-            report = json.loads(line)
-            if "error" in report:
-                problems.append(report)
-            else:
-                ready += 1
-        if progress is not None:
-            progress(ready)
-    if not problems and ready < expected:
-        problems.append({"vm": "a VM", "error": f"{expected - ready} of {expected} died while they were made"})
-    return problems
-
-
-def _kill(pids: Iterable[int]) -> None:
-    pids = list(pids)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        os.waitpid(pid, 0)
-
-
-def _enter_and_spawn(
-    guest: Guest, argv: Sequence[str], output: int, report: socket.socket, cwd: str
-) -> None:
+def _enter_and_spawn(guest: Guest, argv: Sequence[str], output: int, report: socket.socket, cwd: str) -> None:
     """The child of :meth:`NamespaceDriver.start`: enters the VM and forks there; never returns."""
     try:
         linux.setns(guest.pidfd, _ENTER)

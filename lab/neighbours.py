@@ -58,7 +58,9 @@ def shortage(vms: int, proc: Path = _PROC) -> str | None:
     if limit >= 4 * vms:
         return None
     settings = " ".join(
-        f"net.{family}.neigh.default.gc_thresh{number}={NEEDED}" for family in ("ipv4", "ipv6") for number in (3, 2, 1)
+        f"net.{family}.neigh.default.gc_thresh{number}={NEEDED}"
+        for family in ("ipv4", "ipv6")
+        for number in (3, 2, 1)
     )
     return (
         f"the machine's neighbour table holds {limit} entries, too few for {vms} VMs that all talk: "

@@ -86,6 +86,8 @@ def new_netns() -> int:
     """A file descriptor of a new network namespace; it lives as long as something holds it."""
     home = current_netns()
     try:
+        # in a user namespace that shares its network with the outside there would be no way back
+        _check(_libc.setns(home, CLONE_NEWNET), "cannot return to the network namespace")
         _check(_libc.unshare(CLONE_NEWNET), "cannot create a network namespace")
         try:
             return current_netns()

@@ -7,11 +7,13 @@ say (``ruleset``, ``program``).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from harness.errors import AzreachError
@@ -41,6 +43,14 @@ class NftError(AzreachError):
     """nft is missing or refused a script."""
 
 
+class ScriptTooLongError(NftError):
+    """More than the socket's buffer holds; only root of the machine may have a larger one."""
+
+
+class PartlyDoneError(NftError):
+    """A script that needed several transactions, of which not all were accepted."""
+
+
 def run_script(netns: int, script: str) -> None:
     """Runs a script as one transaction in ``netns``; raises NftError with nft's own words."""
     try:
@@ -57,7 +67,29 @@ def run_script(netns: int, script: str) -> None:
         raise NftError("the program nft is missing", hint="apt-get install nftables") from None
     if done.returncode:
         words = done.stderr.strip() or f"exit status {done.returncode}"
-        raise NftError(f"nft refused the fabric's rules: {words[:500]}")
+        kind = ScriptTooLongError if os.strerror(errno.EMSGSIZE) in words else NftError
+        raise kind(f"nft refused the fabric's rules: {words[:500]}")
+
+
+def run_steps(netns: int, steps: Sequence[str]) -> None:
+    """Runs a script that is given in pieces: as one transaction if it can be sent so, else in a few.
+
+    Raises NftError (nothing has changed), or PartlyDoneError (some of several transactions are in effect).
+    """
+    try:
+        run_script(netns, "".join(steps))
+    except ScriptTooLongError:
+        if len(steps) < 2:
+            # a chain of a thousand rules; incomplete for a moment, which nothing can be done about
+            steps = steps[0].splitlines(keepends=True)
+        if len(steps) < 2:
+            raise
+        middle = len(steps) // 2
+        run_steps(netns, steps[:middle])
+        try:
+            run_steps(netns, steps[middle:])
+        except NftError as error:
+            raise PartlyDoneError(error.message, hint=error.hint) from error
 
 
 def rule_counters(netns: int, table: str, chain: str | None = None) -> dict[str, int]:

@@ -56,6 +56,8 @@ ANCHOR = "lo"
 """A link that is always there, so that the base chain does not vanish with its last port."""
 MAX_DEVICES = 200
 """More than 255 devices in one statement are refused (EFBIG)."""
+MAX_ELEMENTS = 500
+"""In one statement, so that no step is too large to be sent by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,33 +306,41 @@ def _security_chain(chain: ChainKey, family: int, protocol: str) -> str:
 
 
 def transaction(old: Program | None, new: Program) -> str:
-    """The nft script that turns ``old`` (None: nothing at all) into ``new``, in one transaction.
+    """The nft script that turns ``old`` (None: nothing at all) into ``new``.
 
     Touches what differs, and never the flow state. A link that is gone has left the base chain by
     itself. Empty when nothing differs.
     """
+    return "".join(steps(old, new))
+
+
+def steps(old: Program | None, new: Program) -> list[str]:
+    """The same script in pieces that may also be run one after the other, in this order.
+
+    No step leaves a chain without its rules, or an element of both programs missing.
+    """
     before = old or Program({}, {}, frozenset(), {})
-    lines = [] if old else [f"add table {TABLE}"]
-    lines += _declarations(before, new)
-    changed = [name for name, rules in new.chains.items() if before.chains.get(name, ()) != rules]
     gone = [name for name in before.chains if name not in new.chains]
-    # references are dropped before what they refer to, and made after it
-    for name in (*changed, *gone):
-        if before.chains.get(name):
-            lines.append(f"flush chain {TABLE} {name}")
-    lines += _elements(before, new, "delete")
-    lines += [f"add rule {TABLE} {name} {rule}" for name in changed for rule in new.chains[name]]
-    lines += _elements(before, new, "add")
-    lines += [f"delete chain {TABLE} {name}" for name in gone]
-    lines += [
-        f"delete {container.kind} {TABLE} {name}"
+    parts: list[tuple[str, ...]] = [] if old else [(f"add table {TABLE}",)]
+    parts += [(line,) for line in _declarations(before, new)]
+    for name, rules in new.chains.items():
+        known = before.chains.get(name, ())
+        if known != rules:
+            flush = (f"flush chain {TABLE} {name}",) if known else ()
+            parts.append((*flush, *(f"add rule {TABLE} {name} {rule}" for rule in rules)))
+    parts += _element_changes(before, new)
+    # what goes refers to each other, so that all is emptied before any is deleted
+    parts += [(f"flush chain {TABLE} {name}",) for name in gone if before.chains[name]]
+    parts += [(f"delete chain {TABLE} {name}",) for name in gone]
+    parts += [
+        (f"delete {container.kind} {TABLE} {name}",)
         for name, container in before.containers.items()
         if name not in new.containers
     ]
-    lines += _hooks(sorted(new.links - before.links))
+    parts += [(line,) for line in _hooks(sorted(new.links - before.links))]
     if old is None:
-        lines += [*_hooks([ANCHOR]), *(f"add rule {TABLE} {BASE_CHAIN} {rule}" for rule in INGRESS)]
-    return "".join(f"{line}\n" for line in lines)
+        parts.append((*_hooks([ANCHOR]), *(f"add rule {TABLE} {BASE_CHAIN} {rule}" for rule in INGRESS)))
+    return ["".join(f"{line}\n" for line in part) for part in parts]
 
 
 def _declarations(old: Program, new: Program) -> Iterator[str]:
@@ -346,23 +356,34 @@ def _declarations(old: Program, new: Program) -> Iterator[str]:
             assert known.declaration == container.declaration, f"{name} cannot change what it holds"
 
 
-def _elements(old: Program, new: Program, verb: str) -> Iterator[str]:
-    """Elements to delete or to add; an element with another value is both."""
+def _element_changes(old: Program, new: Program) -> Iterator[tuple[str, ...]]:
+    """Elements to delete and to add; one with another value is both."""
     for name in dict.fromkeys((*old.containers, *new.containers)):
         before, after = (side.containers.get(name) for side in (old, new))
-        mine, other = (before, after) if verb == "delete" else (after, before)
-        if mine is None or mine.dynamic:
-            continue
-        if verb == "delete" and other is None and mine.kind is ContainerKind.SET:
+        if after is None and before is not None and before.kind is ContainerKind.SET:
             continue  # goes as a whole; a map's elements hold references to chains
-        known = other.elements if other is not None else {}
-        words = [
-            element if value is None or verb == "delete" else f"{element} : {value}"
-            for element, value in mine.elements.items()
-            if element not in known or known[element] != value
+        had = {} if before is None or before.dynamic else before.elements
+        gets = {} if after is None or after.dynamic else after.elements
+        differing = [
+            element
+            for element in dict.fromkeys((*had, *gets))
+            if had.get(element, "") != gets.get(element, "")
         ]
-        if words:
-            yield f"{verb} element {TABLE} {name} {{ {', '.join(words)} }}"
+        for start in range(0, len(differing), MAX_ELEMENTS):
+            piece = differing[start : start + MAX_ELEMENTS]
+            lines = {
+                "delete": [element for element in piece if element in had],
+                "add": [_element(element, gets[element]) for element in piece if element in gets],
+            }
+            yield tuple(
+                f"{verb} element {TABLE} {name} {{ {', '.join(words)} }}"
+                for verb, words in lines.items()
+                if words
+            )
+
+
+def _element(element: str, value: str | None) -> str:
+    return element if value is None else f"{element} : {value}"
 
 
 def _hooks(links: list[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import InputError
-from lab import applier, requirements, state, userns
+from lab import applier, neighbours, requirements, state, userns
 from lab.applier import Channel
 from lab.errors import LabError
 from lab.state import LabDirectory
@@ -40,7 +40,7 @@ def raise_here(
         channel = Channel(ours)
         if os.geteuid() != 0:
             _map_ids(channel)
-        _hand_over(channel, path)
+        _hand_over(channel, path, note)
         _await(channel, directory, progress, note)
     except BaseException:
         # also after Ctrl-C, wherever the applier is just now: its VMs die with it
@@ -66,13 +66,16 @@ def _map_ids(channel: Channel) -> None:
     channel.send({"mapped": True})
 
 
-def _hand_over(channel: Channel, path: Path) -> None:
+def _hand_over(channel: Channel, path: Path, note: Callable[[str], None]) -> None:
     # imported now, when the applier is on its way on another core
     from lab.content import load_content
 
-    content = load_content(path).to_json()
+    content = load_content(path)
+    # here, since without root the applier does not see the machine's own settings
+    if os.geteuid() != 0 and (text := neighbours.shortage(content.vm_count)):
+        note(text)
     try:
-        channel.send({"content": content})
+        channel.send({"content": content.to_json()})
     except BrokenPipeError:
         # it ended early; what it says of that comes next
         return

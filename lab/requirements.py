@@ -61,7 +61,7 @@ def check(*, rootless: bool | None = None) -> None:
     if rootless:
         if commands := userns.enabling_commands():
             raise RequirementError(
-                "this machine does not let ordinary users make user namespaces, which a lab without root needs",
+                "this machine does not let ordinary users make user namespaces, and a lab without root needs them",
                 hint="; ".join(commands),
             )
         for file in (Path("/etc/subuid"), Path("/etc/subgid")):

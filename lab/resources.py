@@ -14,6 +14,7 @@ from lab.addresses import AddressPool
 from lab.arm import ASG, NIC, NSG, ROUTE_TABLE, SUCCEEDED, VM, VNET, Resource, child_resource, derived
 from lab.labfile import LabFile, Nic, Peering, Route, Rule, VNet
 
+
 class _Translation:
     """One lab file on its way to resources."""
 
@@ -122,7 +123,9 @@ class _Translation:
         addresses = self._fixed_addresses(nic for _, vm in machines for nic in vm.interfaces())
         for name, vm in machines:
             nics = vm.interfaces()
-            names = [f"{name}-nic" if number == 1 else f"{name}-nic{number}" for number in range(1, len(nics) + 1)]
+            names = [
+                f"{name}-nic" if number == 1 else f"{name}-nic{number}" for number in range(1, len(nics) + 1)
+            ]
             for number, (nic_name, nic) in enumerate(zip(names, nics, strict=True)):
                 yield self._nic(nic_name, nic, addresses, primary=number == 0)
             yield self.resource(
@@ -150,7 +153,9 @@ class _Translation:
                     pool.take(ip_address(address))
         return pools
 
-    def _nic(self, name: str, nic: Nic, pools: dict[tuple[str, str], AddressPool], *, primary: bool) -> Resource:
+    def _nic(
+        self, name: str, nic: Nic, pools: dict[tuple[str, str], AddressPool], *, primary: bool
+    ) -> Resource:
         own = self.id(NIC, name)
         vnet, subnet = self.lab.subnet(nic.subnet)
         pool = pools[vnet, subnet]

@@ -257,10 +257,12 @@ def _side_chains(family: int, side: _Side) -> dict[str, tuple[str, ...]]:
         # changed rule has to bind the next connection
         f"{name}_edge": (
             f"{_TCP_FLAGS} & {_SYN | _ACK:#x} == {_SYN:#x} goto {name}_new_tcp",
-            f"{_TCP_FLAGS} & {_RST:#x} == 0 return",
+            # asking for the opener's direction first is right for most packets, but not for SYN-ACK
+            f"{_TCP_FLAGS} & {_RST:#x} == 0 goto {name}_answer",
             known(_Header.PORTS, verb="delete"),
             known(_Header.PORTS, reverse=True, verb="delete"),
         ),
+        f"{name}_answer": (known(_Header.PORTS, reverse=True),),
         f"{name}_udp": (
             known(_Header.PORTS),
             known(_Header.PORTS, reverse=True),

@@ -26,7 +26,7 @@ _MAX_REQUEST = 64 << 20
 _ANSWER_SECONDS = 30.0
 
 
-class Stop(Exception):  # noqa: N818 - the end of the server's life is no error
+class Stop(Exception):
     """Raised by an operation: answer it, then stop serving."""
 
 

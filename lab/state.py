@@ -263,6 +263,16 @@ def directories() -> list[LabDirectory]:
     ]
 
 
+def environments() -> dict[str, Path]:
+    """The environment files of the labs that stand, by name (entry point ``azreach.environments``)."""
+    found = {}
+    for directory in directories():
+        record = directory.record()
+        if record is not None and record.complete and record.applier.running:
+            found[directory.name] = directory.environment
+    return found
+
+
 def remove(directory: LabDirectory) -> None:
     """Ends whatever of a lab still runs, and removes its directory."""
     record = directory.record()
@@ -296,7 +306,9 @@ def _refuse_foreign(root: Path) -> None:
     # the fallback lies in /tmp, where anyone could have made it first
     owner = root.lstat()
     if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.geteuid():
-        raise LabError(f"{root}: belongs to another user", hint="set AZREACH_STATE to a directory of your own")
+        raise LabError(
+            f"{root}: belongs to another user", hint="set AZREACH_STATE to a directory of your own"
+        )
 
 
 def _remove(directory: LabDirectory) -> None:

@@ -86,6 +86,10 @@ class ResourceStore:
         changed = self._copy()
         if key(arm_id) in changed._by_key:
             del changed._by_key[key(arm_id)]
+            for resource in changed._by_key.values():
+                machine = resource["properties"].get("virtualMachine")
+                if isinstance(machine, dict) and key(str(machine.get("id"))) == key(arm_id):
+                    del resource["properties"]["virtualMachine"]
             return changed._again()
         siblings = changed._siblings(arm_id) if _child_kind(arm_id) else []
         kept = [sibling for sibling in siblings if key(sibling["id"]) != key(arm_id)]

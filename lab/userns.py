@@ -52,7 +52,7 @@ def subordinate_ids(file: Path, uid: int) -> IdRange:
 
 
 def enter(wait_for_map: Callable[[], None]) -> None:
-    """Moves this process into a new user namespace and makes it root there.
+    """Moves this process into a new user namespace, makes it root there, with an empty network.
 
     ``wait_for_map`` tells the process outside that the namespace exists and returns once
     :func:`map_ids` is done.
@@ -67,6 +67,8 @@ def enter(wait_for_map: Callable[[], None]) -> None:
     wait_for_map()
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    # one of its own to come back to: it may not enter the machine's again
+    linux.unshare(linux.CLONE_NEWNET)
 
 
 def map_ids(pid: int) -> None:

@@ -19,13 +19,13 @@ from harness.errors import InconclusiveError
 from harness.model import Cause, Diagnosis, Step, Verdict
 from harness.plugin import PROPERTY_PREFIX, environment_file, record_diagnosis
 from harness.report.message import diagnosis_lines
-from harness.scenario import Scenario
+from harness.scenario import Healthy, Scenario
 
 if TYPE_CHECKING:
     from harness.diagnosis.diagnoser import Diagnoser
-
     from lab.client import Lab
 
+Case = Scenario | Healthy | ExpectedFlow
 Record = Callable[[str, object], None]
 
 _NUMBERS = {step: number for number, step in enumerate(Step)}
@@ -38,14 +38,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     step: Step | None = getattr(metafunc.module, "STEP", None)
     prefix = f"step{_NUMBERS[step]}-{step}" if step is not None else "flows"
     path = environment_file(metafunc.config)
-    cases: list[Scenario | ExpectedFlow]
+    cases: list[Case]
     if path is not None:
         declared = load_environment(path).expected_flows()
         cases = [item for item in declared if step is None or _concerns(item, step)]
         names = [str(item.flow).replace(" ", "") for item in declared if item in cases]
     else:
         cases = list(metafunc.module.SCENARIOS)
-        names = [row.id for row in cases if isinstance(row, Scenario)]
+        names = [row.id for row in metafunc.module.SCENARIOS]
     if len(set(names)) != len(names):
         raise pytest.UsageError(f"{metafunc.module.__name__}: two rows have the same id")
     metafunc.parametrize("case", cases, ids=[f"{prefix}[{name}]" for name in names])
@@ -66,7 +66,6 @@ def stages() -> Iterator[Callable[[str], tuple[Lab, Diagnoser]]]:
     owner is killed takes itself down.
     """
     from harness.diagnosis.diagnoser import Diagnoser
-
     from lab.client import raise_lab, take_down
 
     raised: dict[str, tuple[Lab, Diagnoser]] = {}
@@ -84,15 +83,15 @@ def stages() -> Iterator[Callable[[str], tuple[Lab, Diagnoser]]]:
 
 
 @pytest.fixture
-def check(
-    request: pytest.FixtureRequest, record_property: Record
-) -> Callable[[Scenario | ExpectedFlow], None]:
+def check(request: pytest.FixtureRequest, record_property: Record) -> Callable[[Case], None]:
     """Plays a scenario in the lab, or checks a declared flow against the machines that exist."""
 
-    def checked(case: Scenario | ExpectedFlow) -> None:
+    def checked(case: Case) -> None:
         record_property(f"{PROPERTY_PREFIX}scenario", request.node.callspec.id)
         if isinstance(case, Scenario):
             _play(case, request.getfixturevalue("stages"), record_property)
+        elif isinstance(case, Healthy):
+            _check_all(case, request.getfixturevalue("stages"), record_property)
         else:
             step: Step | None = getattr(request.module, "STEP", None)
             _check_declared(case, step, request.getfixturevalue("diagnoser"), record_property)
@@ -125,11 +124,26 @@ def _play(row: Scenario, stages: Callable[[str], tuple[Lab, Diagnoser]], record:
     _must_be_healthy(diagnoser.diagnose(row.flow), "after mending")
 
 
+def _check_all(row: Healthy, stages: Callable[[str], tuple[Lab, Diagnoser]], record: Record) -> None:
+    record(f"{PROPERTY_PREFIX}expected", "as declared")
+    lab, diagnoser = stages(row.topology)
+    flows = load_environment(lab.environment_path).expected_flows()
+    assert flows, f"{row.topology} declares no flow"
+    for item in flows:
+        _must_be_as_declared(item, diagnoser.diagnose(item.flow), None)
+    record(f"{PROPERTY_PREFIX}found", "as declared")
+
+
 def _check_declared(item: ExpectedFlow, step: Step | None, diagnoser: Diagnoser, record: Record) -> None:
     diagnosis = diagnoser.diagnose(item.flow)
     record_diagnosis(record, diagnosis)
     record(f"{PROPERTY_PREFIX}expected", item.because or item.expect.value)
     record(f"{PROPERTY_PREFIX}found", _found(diagnosis))
+    _must_be_as_declared(item, diagnosis, step)
+
+
+def _must_be_as_declared(item: ExpectedFlow, diagnosis: Diagnosis, step: Step | None) -> None:
+    """``step`` None: the flow as a whole; else only what this step is to blame for."""
     if diagnosis.verdict is Verdict.INCONCLUSIVE:
         raise InconclusiveError("\n".join(diagnosis_lines(diagnosis)))
     if item.expect is Expectation.DENY:

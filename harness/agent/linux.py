@@ -18,7 +18,6 @@ import fcntl
 import heapq
 import json
 import os
-import platform
 import resource
 import select
 import signal
@@ -38,6 +37,7 @@ MAX_RECORDS = 1000
 CONNECTS_PER_TURN = 256
 SPARE_FDS = 64
 SYN_RECV_DELAY = 0.020
+CONTROL_INTERVAL = 0.2
 TOOLS = ("ss", "ip", "nft", "iptables-save", "ip6tables-save", "conntrack", "tcpdump", "ping", "sudo")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CAPABILITIES = {
@@ -339,26 +339,29 @@ def queued_error(sock: "socket.socket", own: "str | None") -> "dict[str, Any] | 
     return None
 
 
-def outcome_of_icmp(version: int, icmp_type: int, code: int, local: bool) -> str:
+def outcome_of_icmp(version: int, icmp_type: int, code: int, refused_here: bool) -> str:
+    """``refused_here``: the error was made by this guest about a packet to somebody else."""
     if version == 4 and icmp_type == 3:
         if code == 3:
-            return "refused"
+            return "prohibited" if refused_here else "refused"
         if code in (9, 10, 13):
             return "prohibited"
     elif version == 6 and icmp_type == 1:
         if code == 4:
-            return "refused"
+            return "prohibited" if refused_here else "refused"
         if code in (1, 5):
             return "prohibited"
-    return "no-route" if local else "unreachable"
+    return "no-route" if refused_here else "unreachable"
 
 
-def outcome_of_error(number: int, error: "dict[str, Any] | None", immediate: bool) -> "dict[str, Any]":
+def outcome_of_error(
+    number: int, error: "dict[str, Any] | None", immediate: bool, to_self: bool = False
+) -> "dict[str, Any]":
     """Outcome, detail and ICMP facts of a failed connect or send.
 
     ``immediate``: the system call itself failed, so the guest never sent anything: EACCES
     and EPERM are the guest's own refusal ("prohibited", detail "local"), the rest is
-    "no-route".
+    "no-route". ``to_self``: the packet was for an address of this guest.
     """
     if error is not None and error["version"] is not None:
         version, icmp_type, code = error["version"], error["type"], error["code"]
@@ -370,7 +373,7 @@ def outcome_of_error(number: int, error: "dict[str, Any] | None", immediate: boo
             "local": error["local"],
         }
         return {
-            "outcome": outcome_of_icmp(version, icmp_type, code, error["local"]),
+            "outcome": outcome_of_icmp(version, icmp_type, code, error["local"] and not to_self),
             "errno": errno_name(number or error["errno"]),
             "icmp": without_nulls(icmp),
             "detail": "local" if error["local"] else None,
@@ -544,7 +547,8 @@ class Batch:
         queued = queued_error(target.sock, target.local[0] if target.local else None)
         if not number and queued is None:
             return None
-        return outcome_of_error(number or int(queued["errno"] if queued else 0), queued, False)
+        to_self = target.local is not None and target.local[0] == target.address
+        return outcome_of_error(number or int(queued["errno"] if queued else 0), queued, False, to_self)
 
     def elapsed_ms(self, index: int) -> float:
         return round((time.perf_counter() - self.targets[index].t0) * 1000, 3)
@@ -855,7 +859,8 @@ class Ping:
         if len(self.attempts) >= self.count:
             self.done()
         else:
-            self.reactor.after(self.interval, self.send, self.answer)
+            again = self.run_tool if self.method == "tool" else self.send
+            self.reactor.after(self.interval, again, self.answer)
 
     def done(self) -> None:
         if self.sock is not None:
@@ -866,6 +871,7 @@ class Ping:
         self.answer.ok(without_nulls(result))
 
     def run_tool(self) -> None:
+        """The tool runs once per attempt, so that each has an answer of its own."""
         self.started = time.time()
         wait = max(1, int(self.timeout + 0.999))
         argv = ["ping", "-n", "-c", "1", "-W", str(wait), "-s", str(self.size)]
@@ -876,8 +882,6 @@ class Ping:
     def tool_ended(self, result: "dict[str, Any]") -> None:
         self.timer = None
         self.record(parse_ping(result["stdout"] + result["stderr"]))
-
-    # the tool runs once per attempt, so that each has an answer of its own
 
 
 def parse_ping(text: str) -> "dict[str, Any]":
@@ -957,7 +961,7 @@ class Listener:
                     sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
                 sock.bind(sockaddr(address, port))
                 if self.protocol == "tcp":
-                    sock.listen(128)
+                    sock.listen(1024)
                 return sock
             except OSError as error:
                 sock.close()
@@ -1381,7 +1385,7 @@ def decode(ethertype: int, data: bytes) -> "dict[str, Any] | None":
             packet.update(
                 sport=sport, dport=dport, length=max(0, length - 8), protocol="udp", payload=rest[8:]
             )
-        elif number in (ICMP, ICMP6):
+        elif number == (ICMP if ethertype == ETH_P_IP else ICMP6):
             kind, code, _, ident, sequence = struct.unpack_from("!BBHHH", rest)
             packet.update(icmp_type=kind, icmp_code=code, protocol="icmp", version=4 if number == ICMP else 6)
             if kind in ((8, 0) if number == ICMP else (128, 129)):
@@ -1477,22 +1481,32 @@ class Control:
         self.v6 = ":" in address
         self.seen_out = False
         self.seen_in = False
-        frame = self.frame()
+        self.frame = self.build()
         capture.controls.append(self)
-        self.timer = agent.reactor.after(wait, self.give, answer)
+        self.timer = capture.reactor.after(wait, self.give, answer)
         self.t0 = time.perf_counter()
         self.ms: "float | None" = None
-        try:
+        if agent.packet_sender is None:
             # A socket of its own: the kernel does not show a packet to the socket that sent it.
-            if agent.packet_sender is None:
-                agent.packet_sender = packet_socket(socket.SOCK_RAW)
-            agent.packet_sender.sendto(frame, (interface, ETH_P_IPV6 if self.v6 else ETH_P_ARP))
+            agent.packet_sender = packet_socket(socket.SOCK_RAW)
+        self.sender = agent.packet_sender
+        self.ask()
+
+    def ask(self) -> None:
+        """Sends the question, and again as long as nobody answers: one lost packet proves nothing."""
+        if self.answer.given or self not in self.capture.controls:
+            return
+        try:
+            self.sender.sendto(self.frame, (self.interface, ETH_P_IPV6 if self.v6 else ETH_P_ARP))
         except OSError as error:
             self.timer.cancel()
-            capture.controls.remove(self)
-            raise OpError("failed", "cannot send on %s: %s" % (interface, errno_name(error.errno))) from None
+            self.capture.controls.remove(self)
+            raise OpError(
+                "failed", "cannot send on %s: %s" % (self.interface, errno_name(error.errno))
+            ) from None
+        self.capture.reactor.after(CONTROL_INTERVAL, self.ask, self.answer)
 
-    def frame(self) -> bytes:
+    def build(self) -> bytes:
         mac = hardware_address(self.interface)
         if not self.v6:
             own = packed(route_to(self.address, None)["source"])
@@ -1995,7 +2009,7 @@ class Agent:
                 "protocol": PROTOCOL,
                 "python": "%d.%d.%d" % sys.version_info[:3],
                 "platform": "linux",
-                "kernel": platform.release(),
+                "kernel": os.uname().release,
                 "hostname": socket.gethostname(),
                 "pid": os.getpid(),
                 "uid": os.getuid(),
@@ -2059,7 +2073,9 @@ class Agent:
 
         capture.drain()
         wait = wait if until_count or until_nonce else 0.0
-        capture.waiters.append(Waiter(self.reactor, answer, wait + 2 * SYN_RECV_DELAY, there, capture.report))
+        if capture.unsettled:
+            wait = max(wait, 2 * SYN_RECV_DELAY)
+        capture.waiters.append(Waiter(self.reactor, answer, wait, there, capture.report))
         if not (until_count or until_nonce) and not capture.unsettled:
             capture.waiters[-1].give()
         capture.wake()
@@ -2117,4 +2133,5 @@ class Agent:
         self.reactor.running = False
 
 
-Agent().serve(globals().get("TOKEN", ""))
+if __name__ == "azreach_agent":  # the name that the bootstrap gives
+    Agent().serve(globals()["TOKEN"])

@@ -6,10 +6,11 @@ A predicted deny that the packets contradict is no finding (the judge reports th
 
 from __future__ import annotations
 
-from harness.diagnosis.evidence import Answer, FlowEvidence
+from harness.diagnosis.evidence import FlowEvidence
 from harness.diagnosis.place import Located, Place
 from harness.model import Evidence, EvidenceKind, Finding, Step
 from harness.policy.decision import DecisionKind, Explanation, PolicyVerdict, Way
+from harness.probe.seen import Answer
 from harness.taxonomy import TAXONOMY, fix
 
 
@@ -21,13 +22,9 @@ def findings(evidence: FlowEvidence, step: Step) -> tuple[Located, ...]:
     returning = _on_the_way_back(prediction)
     if contradicted(evidence):
         return ()
-    info = TAXONOMY[prediction.cause]
-    why = (
-        f" {prediction.deciding.where}: {prediction.deciding.why}" if prediction.deciding is not None else ""
-    )
     found = Finding(
         cause=prediction.cause,
-        summary=f"{info.explanation}{why}",
+        summary=TAXONOMY[prediction.cause].explanation,
         evidence=(*_configuration(prediction), *evidence.probe_evidence),
         fix=prediction.fix or fix(prediction.cause, {}),
     )

@@ -8,7 +8,6 @@ means "not known", never "no".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from harness.guest.firewall import Firewall
 from harness.guest.listeners import Listener
@@ -16,27 +15,19 @@ from harness.guest.ruleset import INBOUND_HOOKS, OUTBOUND_HOOKS, GuestPacket, Ru
 from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.policy.decision import Explanation
+from harness.probe.seen import Answer
 
 EPHEMERAL_PORT = 49152
 """The source port to judge rules with where the probe's own is not known (first of IANA's dynamic ports)."""
-
-
-class Answer(StrEnum):
-    """What left the target in answer, or was seen arriving at the source."""
-
-    NONE = "none"
-    ACCEPT = "accept"
-    """SYN-ACK, echo reply, datagram."""
-    RESET = "reset"
-    ICMP_ERROR = "icmp-error"
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What the probe saw, and what captures at both ends saw of it.
 
-    ``left_source``, ``arrived_target``: the first packet of the flow, at the ends' NICs.
-    ``accepted``: the target's stack took the SYN (SYN-RECEIVED) or the receiver saw the nonce.
+    ``proven``: a success is one for the process, not only for the target's NIC (a datagram that
+    nobody answered). ``left_source``, ``arrived_target``: the first packet of the flow, at the
+    ends' NICs. ``accepted``: the target's stack took the SYN (SYN-RECEIVED).
     ``answer_left`` and ``answer_arrived``: at the target's and the source's NIC.
     ``packets`` are capture lines for people, per machine name.
     """
@@ -47,6 +38,7 @@ class Traffic:
     successes: int
     rtt_ms: float | None = None
     source_port: int | None = None
+    proven: bool = True
     left_source: bool | None = None
     arrived_target: bool | None = None
     accepted: bool | None = None
@@ -79,7 +71,7 @@ class LocalTest:
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """What the same probe saw while a listener of ours stood on the port: no application."""
+    """What the same probe saw while a listener of ours stood in for the application."""
 
     outcome: Outcome
 
@@ -103,7 +95,13 @@ class FlowEvidence:
 
     @property
     def success(self) -> bool:
-        return self.traffic is not None and self.traffic.outcome.success
+        """Whether the flow works: its packet's journey is complete, up to a process."""
+        if self.traffic is None or not self.traffic.outcome.success:
+            return False
+        if self.traffic.proven:
+            return True
+        ruling = self.inbound_at_target()
+        return bool(self.serving) and ruling is not None and not ruling.blocks and not ruling.doubts
 
     @property
     def listening(self) -> tuple[Listener, ...] | None:
@@ -130,11 +128,9 @@ class FlowEvidence:
         """The probe's own result and what the captures saw."""
         if self.traffic is None:
             return ()
-        seen = Evidence(
-            EvidenceKind.PROBE,
-            self.source.name,
-            f"{self.flow}: {self.traffic.outcome} {self.traffic.detail}".strip(),
-        )
+        detail = f" ({self.traffic.detail})" if self.traffic.detail else ""
+        what = f"{self.flow}: {self.traffic.outcome}{detail}"
+        seen = Evidence(EvidenceKind.PROBE, self.source.name, what)
         return (seen, *self.traffic.packets)
 
     def outbound_at_source(self) -> Ruling | None:

@@ -11,10 +11,11 @@ then this step is silent and the judge says what is missing.
 
 from __future__ import annotations
 
-from harness.diagnosis.evidence import Answer, End, FlowEvidence, Traffic
+from harness.diagnosis.evidence import End, FlowEvidence, Traffic
 from harness.diagnosis.place import Located, Place
 from harness.guest.ruleset import Action, Ruling
 from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
+from harness.probe.seen import Answer
 from harness.taxonomy import TAXONOMY, fix
 
 
@@ -125,7 +126,7 @@ def _finding(cause: Cause, evidence: FlowEvidence, end: End, ruling: Ruling | No
         values |= {"family": deciding.family, "table": deciding.table, "chain": deciding.name}
     return Finding(
         cause=cause,
-        summary=f"{TAXONOMY[cause].explanation} {rule.summary if rule else 'No single rule could be named.'}",
+        summary=TAXONOMY[cause].explanation + ("" if rule else " No single rule could be named."),
         evidence=(*((rule,) if rule else ()), *evidence.probe_evidence, *_sockets(evidence)),
         fix=_fix(cause, ruling, values),
     )

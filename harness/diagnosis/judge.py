@@ -10,10 +10,11 @@ from collections.abc import Callable
 from itertools import chain
 
 from harness.diagnosis import configured, guest_firewall, inter_vnet, listener, nsg_udr
-from harness.diagnosis.evidence import Answer, FlowEvidence
+from harness.diagnosis.evidence import FlowEvidence
 from harness.diagnosis.place import Located
 from harness.model import Diagnosis, Oracles, Outcome, Verdict
 from harness.policy.decision import PolicyVerdict
+from harness.probe.seen import Answer
 
 Judge = Callable[[FlowEvidence], tuple[Located, ...]]
 
@@ -43,6 +44,10 @@ def judge(evidence: FlowEvidence) -> Diagnosis:
         ),
         rtt_ms=traffic.rtt_ms if traffic is not None else None,
     )
+
+
+def _denied(evidence: FlowEvidence) -> bool:
+    return evidence.prediction is not None and evidence.prediction.verdict is PolicyVerdict.DENY
 
 
 def _predicted(evidence: FlowEvidence) -> str | None:
@@ -77,6 +82,9 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
             evidence.prediction_problem
             or "no snapshot of the Azure network, so NSGs, routes and peerings are unknown"
         )
+    elif evidence.prediction.cause is None and evidence.prediction.deciding is not None and _denied(evidence):
+        deciding = evidence.prediction.deciding
+        reasons.append(f"the configuration denies it: {deciding.where}: {deciding.why}")
     elif (
         evidence.prediction.verdict is PolicyVerdict.ALLOW
         and traffic.left_source

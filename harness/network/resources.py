@@ -262,6 +262,8 @@ class Drafts:
 
     def _ip_configuration(self, fields: Fields, arm_id: str, name: str) -> IpConfigurationDraft:
         body = self._properties(fields)
+        if "/" in (body.optional_text("privateIPAddress") or ""):
+            body.fail("privateIPAddress", "address blocks (privateIPAddressPrefixLength) are not supported")
         address = body.address("privateIPAddress")
         version = body.optional_text("privateIPAddressVersion")
         if version is not None and version.lower() != f"ipv{address.version}":

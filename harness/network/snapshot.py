@@ -164,7 +164,12 @@ def _vnets(drafts: Drafts, subnets: Mapping[str, Subnet]) -> dict[str, VirtualNe
     for name, subnet in subnets.items():
         members[subnet.vnet].append(name)
     peerings: dict[str, dict[str, VirtualNetworkPeering]] = defaultdict(dict)
-    for peering in drafts.peerings.values():
+    for draft_peering in drafts.peerings.values():
+        remote = drafts.vnets.get(draft_peering.remote_vnet)
+        peering = draft_peering
+        if remote is not None and not peering.remote_address_space:
+            # a peering that does not say what it synchronised has what there is
+            peering = replace(peering, remote_address_space=remote.address_space)
         owner = _parent_in(drafts.vnets, peering.id, "virtual network", drafts.origin)
         other = peerings[owner].setdefault(peering.remote_vnet, peering)
         if other is not peering:

@@ -56,5 +56,4 @@ def route_to_json(route: EffectiveRoute | None) -> dict[str, Any] | None:
         "nextHopType": route.next_hop_type.value,
         "nextHopIpAddress": str(route.next_hop_ip) if route.next_hop_ip is not None else None,
         "source": route.source.value,
-        "name": route.name,
     }

@@ -155,13 +155,15 @@ def _peering(network: Network, cause: Cause, here: str, there: str) -> tuple[str
 
 
 def _reconnect(network: Network, here: str, there: str) -> tuple[str, ...]:
-    """Initiated waits for its other side; Disconnected must be made anew (both sides become Connected)."""
+    """Initiated waits for its other side; what is Disconnected, or waits although it exists, is made anew."""
     commands = []
     for side in ((here, there), (there, here)):
-        peering = peering_between(network, *side)
+        peering, other = peering_between(network, *side), peering_between(network, *reversed(side))
         if peering is None:
             commands.append(_create(network, *side))
-        elif peering.state is PeeringState.DISCONNECTED:
+        elif peering.state is PeeringState.DISCONNECTED or (
+            other is not None and peering.state is PeeringState.INITIATED
+        ):
             names = (*_vnet_names(network, side[0]), ("name", peering.name))
             commands += [_az("network vnet peering delete", *names), _create(network, *side)]
     return tuple(commands)

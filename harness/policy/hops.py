@@ -34,7 +34,7 @@ from harness.policy.peering import (
 from harness.policy.ports import Judged, groups_of, rule_for
 from harness.policy.routing import route_for
 from harness.policy.tags import is_private
-from harness.policy.trail import Trail, nic_label, unmodelled_note
+from harness.policy.trail import Trail, detached_note, nic_label, unmodelled_note
 from harness.report.text import plain
 
 
@@ -160,7 +160,9 @@ class Hops:
             raise self._trail.deny(
                 Cause.APPLIANCE_NOT_FORWARDING, DecisionKind.APPLIANCE, where, why, nic=appliance, route=route
             )
-        why = "enableIPForwarding is on (whether the guest forwards is not visible in configuration)"
+        why = (
+            f"enableIPForwarding is on{detached_note(appliance)} (whether the guest forwards is not visible)"
+        )
         self._trail.allow(DecisionKind.APPLIANCE, where, why, nic=appliance, route=route)
 
     def cross(

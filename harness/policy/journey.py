@@ -17,7 +17,7 @@ from harness.policy.hops import Hops
 from harness.policy.packet import Packet
 from harness.policy.ports import Ports
 from harness.policy.tags import PLATFORM
-from harness.policy.trail import Drop, Dropped, Trail, nic_label
+from harness.policy.trail import Drop, Dropped, Trail, detached_note, nic_label
 
 
 class Journey:
@@ -116,5 +116,8 @@ class Journey:
     def _arrive(self, nic: NetworkInterface, packet: Packet, previous: NetworkInterface | None) -> None:
         self._ports.judge(nic, Direction.INBOUND, packet, previous=previous)
         self._trail.allow(
-            DecisionKind.DELIVERY, nic_label(nic), f"{packet.destination} receives {packet}", nic=nic
+            DecisionKind.DELIVERY,
+            nic_label(nic),
+            f"{packet.destination} receives {packet}{detached_note(nic)}",
+            nic=nic,
         )

@@ -18,7 +18,7 @@ from harness.network.model import (
     VirtualNetworkPeering,
 )
 from harness.policy.security import names_addresses
-from harness.policy.tags import contains, peering_space
+from harness.policy.tags import contains
 
 
 def peering_between(network: Network, vnet: str, remote: str) -> VirtualNetworkPeering | None:
@@ -51,8 +51,7 @@ def forwarded_traffic_refused(
     peering = peering_between(network, vnet, sender_vnet)
     if peering is None or peering.allow_forwarded_traffic:
         return None
-    space = peering_space(network, sender_vnet, peering.remote_address_space)
-    return None if contains(space, source) else peering
+    return None if contains(peering.remote_address_space, source) else peering
 
 
 def closed_sides(network: Network, one: str, other: str) -> tuple[VirtualNetworkPeering, ...]:

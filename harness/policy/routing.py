@@ -21,7 +21,7 @@ from harness.network.model import (
     RouteSource,
 )
 from harness.policy.decision import EffectiveRoute, RouteState
-from harness.policy.tags import is_internet, peering_space
+from harness.policy.tags import is_internet
 from harness.report.text import plain
 
 RESERVED_4: tuple[IPNetwork, ...] = tuple(
@@ -45,7 +45,7 @@ def effective_routes(network: Network, nic: NetworkInterface) -> tuple[Effective
             system += [
                 replace(_system(prefix, NextHopType.VNET_PEERING),
                         name=peering.name, id=peering.id, peer=peering.remote_vnet)
-                for prefix in peering_space(network, peering.remote_vnet, peering.remote_address_space)
+                for prefix in peering.remote_address_space
             ]  # fmt: skip
     taken = {route.prefix for route in system}
     defaults = [(_DEFAULT_4, NextHopType.INTERNET), *((prefix, NextHopType.NONE) for prefix in RESERVED_4)]

@@ -77,18 +77,20 @@ def is_internet(address: IPAddress) -> bool:
 
 
 def tag_scope(network: Network, nic: NetworkInterface) -> TagScope:
+    """The tags as rules of ``nic`` and of its subnet see them."""
     subnet = network.subnets[nic.subnet]
     vnet = network.vnets[subnet.vnet]
-    space = list(vnet.address_space)
-    for peering in vnet.peerings:
-        if peering.state is PeeringState.CONNECTED and peering.allow_virtual_network_access:
-            space += peering_space(network, peering.remote_vnet, peering.remote_address_space)
+    connected = [peering for peering in vnet.peerings if peering.state is PeeringState.CONNECTED]
+    open_peers = [peering for peering in connected if peering.allow_virtual_network_access]
     routes = network.route_tables[subnet.route_table].routes if subnet.route_table else ()
-    return TagScope((*space, *(route.prefix for route in routes)), tuple(space))
-
-
-def peering_space(network: Network, remote: str, synced: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
-    """The remote space as last synchronised; as it is now where the peering does not say."""
-    if synced or remote not in network.vnets:
-        return synced
-    return network.vnets[remote].address_space
+    return TagScope(
+        virtual_network=(
+            *vnet.address_space,
+            *(prefix for peering in open_peers for prefix in peering.remote_address_space),
+            *(route.prefix for route in routes),
+        ),
+        private_space=(
+            *vnet.address_space,
+            *(prefix for peering in connected for prefix in peering.remote_address_space),
+        ),
+    )

@@ -101,6 +101,11 @@ def nic_label(nic: NetworkInterface) -> str:
     return f"network interface '{nic.name}'"
 
 
+def detached_note(nic: NetworkInterface) -> str:
+    """A reminder that nothing answers behind a NIC without a VM, which no rule or route says."""
+    return "" if nic.vm is not None else " (attached to no virtual machine in the snapshot)"
+
+
 def unmodelled_note(network: Network) -> str:
     """What the snapshot holds and the engine does not model, where it might be the answer."""
     kinds = sorted({kind.rpartition("/")[2] for kind, _ in network.unmodelled})

@@ -74,13 +74,17 @@ class Capture:
                 self._handle, address=address, interface=interface, timeout=timeout
             )
         except RequestError as error:
-            self._problem = f"no positive control: {error.text}"
+            self.no_control(error.text)
             return False
         seen = self._control.seen_out and self._control.seen_in
         self._problem = (
             "" if seen else f"the positive control failed: no answer from {address} on {interface}"
         )
         return seen
+
+    def no_control(self, reason: str) -> None:
+        """Records why no neighbour could be asked."""
+        self._problem = f"no positive control: {reason}"
 
     def read(self, *, wait: float = 0.0, count: int = 0) -> tuple[CaptureRecord, ...]:
         assert self._handle is not None
@@ -91,6 +95,10 @@ class Capture:
         assert self._handle is not None
         report = self._agent.capture_read(self._handle, wait=wait, nonce=True)
         return any(record.nonce and record.direction is Direction.IN for record in report.records)
+
+    def saw_answer(self) -> bool:
+        """Whether anything of the flow went out here: an answer or an ICMP error is under way."""
+        return any(record.direction is Direction.OUT for record in self.read())
 
     def finish(self) -> EndCapture:
         """Stops the capture; everything that it saw."""
@@ -121,7 +129,8 @@ def line(record: CaptureRecord) -> str:
     family = "IP6" if ":" in record.src else "IP"
     source = record.src if record.sport is None else f"{record.src}.{record.sport}"
     target = record.dst if record.dport is None else f"{record.dst}.{record.dport}"
-    text = f"{clock} {record.interface} {direction} {family} {source} > {target}: {_what(record)}, ttl {record.ttl}"
+    where = f"{clock} {record.interface} {direction} {family} {source} > {target}"
+    text = f"{where}: {_what(record)}, ttl {record.ttl}"
     if record.syn_recv is not None:
         text += " (socket in SYN-RECV)" if record.syn_recv else " (no socket in SYN-RECV)"
     return text

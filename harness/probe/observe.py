@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness.agent.client import Agent
 from harness.agent.contract import CaptureFilter, ErrorKind, RequestError, UdpTarget
@@ -25,6 +26,8 @@ from harness.probe.tcp import probe_tcp
 from harness.probe.udp import send_and_prove
 
 TIMEOUT = 2.0
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +95,23 @@ def observe(
         return capture
 
     def at_target() -> Capture | None:
-        if target is None:
+        if target is None or own is None:  # without a source address nothing is sent
             return None
-        remote = (own,) if own is not None and not translated else None
+        remote = None if translated else (own,)
         wanted = CaptureFilter(protocol, local=(address,), remote=remote, ports=ports, nonce=nonce)
         capture = Capture(target, wanted, loopback=route is not None and route.local)
-        _control_at_target(target, capture, address, own)
+        _control_at_target(target, capture, own)
         return capture
 
     with ExitStack() as stack, ThreadPoolExecutor(2, thread_name_prefix="observe") as pool:
         opening = pool.submit(_try, missing, source.machine, at_source, True)
         target_name = target.machine if target is not None else "target"
         there = _try(missing, target_name, at_target, False)
+        if there is not None:
+            stack.enter_context(there)
         here = opening.result()
-        for capture in (here, there):
-            if capture is not None:
-                stack.enter_context(capture)
+        if here is not None:
+            stack.enter_context(here)
         result = _probe(source, protocol, address, port, source_address, timeout, nonce, there)
         finishing = pool.submit(_try, missing, source.machine, here.finish, True) if here else None
         target_end = _try(missing, target_name, there.finish, False) if there else None
@@ -139,15 +143,13 @@ def observe(
     )
 
 
-def _control_at_target(target: Agent, capture: Capture, address: str, peer: str | None) -> None:
-    """Asks the next hop on the target's way back, which is on the interface of ``address``."""
-    if peer is None:
-        return
+def _control_at_target(target: Agent, capture: Capture, peer: str) -> None:
+    """Asks the next hop on the target's way back."""
     try:
-        back = target.route(peer, source=address)
-    except RequestError:
-        # The address is not the target's own (a load balancer's, a NAT's) or it has no way back.
         back = target.route(peer)
+    except RequestError as error:
+        capture.no_control(error.text)
+        return
     capture.control(address=back.gateway or peer, interface=back.interface)
 
 
@@ -176,9 +178,19 @@ def _probe(
         timeout=timeout,
         proof=Proof.CAPTURE,
         witness=lambda wait: there.saw_nonce(wait=wait),
+        answering=there.saw_answer,
     )
     return summarize([attempt])
 
 
-def _try[T](missing: list[str], machine: str, action: Callable[[], T], source: bool) -> T | None:
+def _try(missing: list[str], machine: str, action: Callable[[], Result | None], fatal: bool) -> Result | None:
+    """``action``'s result; a refusal is noted. A dead agent is noted too, unless it is ``fatal``."""
+    try:
+        return action()
+    except RequestError as error:
+        missing.append(f"{machine}: {error.text}")
+    except AgentError as error:
+        if fatal:
+            raise
+        missing.append(error.message)
     return None

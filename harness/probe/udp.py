@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from harness.agent.client import Agent, Pending
 from harness.agent.contract import CaptureFilter, ErrorKind, RequestError, UdpReply, UdpResult, UdpTarget
@@ -22,6 +23,9 @@ from harness.probe.result import Attempt, ProbeResult, Proof, attempts_of, descr
 TIMEOUT = 2.0
 GRACE = 0.05
 """Seconds for an answer or an ICMP error after the receiver is known to have seen the datagram."""
+
+FIRST_LOOK = 0.005
+"""Seconds in which most answers have come, so that no receiver needs to be asked."""
 
 Witness = Callable[[float], bool]
 """Whether the receiver saw the nonce; waits at most so many seconds for it."""
@@ -50,16 +54,32 @@ def probe_udp(
     def once() -> Attempt:
         nonce = new_nonce()
         with ExitStack() as stack:
-            proof, witness = _witness(stack, target, address, port, nonce, allow_disruptive, timeout)
+            receiver = _receiver(stack, target, address, port, nonce, allow_disruptive, timeout)
             datagram = UdpTarget(
                 address, port, nonce, None if payload is None else payload + nonce.encode(), source_address
             )
-            return send_and_prove(source, datagram, timeout=timeout, proof=proof, witness=witness)
+            return send_and_prove(
+                source,
+                datagram,
+                timeout=timeout,
+                proof=receiver.proof,
+                witness=receiver.witness,
+                answering=receiver.answering,
+            )
 
     return summarize(attempts_of(once, count=count, retries=retries))
 
 
-def _witness(
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    """Who can prove the delivery at the target, if anybody."""
+
+    proof: Proof | None = None
+    witness: Witness | None = None
+    answering: Callable[[], bool] | None = None
+
+
+def _receiver(
     stack: ExitStack,
     target: Agent | None,
     address: str,
@@ -67,16 +87,16 @@ def _witness(
     nonce: str,
     allow_disruptive: bool,
     timeout: float,
-) -> tuple[Proof | None, Witness | None]:
+) -> _Receiver:
     if target is None:
-        return None, None
+        return _Receiver()
     if allow_disruptive:
         lease = Lease(
             target, Protocol.UDP, port, allow_disruptive=True, address=address, lease=timeout + 20.0
         )
         try:
             stack.enter_context(lease)
-            return Proof.LISTENER, lambda wait: lease.saw(nonce, wait=wait)
+            return _Receiver(Proof.LISTENER, lambda wait: lease.saw(nonce, wait=wait))
         except RequestError as error:
             # The service itself holds the port, or the address is translated on its way.
             if error.kind not in (ErrorKind.IN_USE, ErrorKind.PERMISSION, ErrorKind.FAILED):
@@ -87,20 +107,29 @@ def _witness(
     except RequestError as error:
         if error.kind is not ErrorKind.PERMISSION:
             raise
-        return None, None
-    return Proof.CAPTURE, lambda wait: capture.saw_nonce(wait=wait)
+        return _Receiver()
+    return _Receiver(Proof.CAPTURE, lambda wait: capture.saw_nonce(wait=wait), capture.saw_answer)
 
 
 def send_and_prove(
-    source: Agent, datagram: UdpTarget, *, timeout: float, proof: Proof | None, witness: Witness | None
+    source: Agent,
+    datagram: UdpTarget,
+    *,
+    timeout: float,
+    proof: Proof | None,
+    witness: Witness | None,
+    answering: Callable[[], bool] | None = None,
 ) -> Attempt:
-    """One datagram. As soon as the witness saw it, only a short grace is left for an answer."""
+    """One datagram. As soon as the witness saw it, only a short grace is left for an answer.
+
+    ``answering`` tells whether the target has sent one; then it is waited for.
+    """
     pending = source.start_udp([datagram], timeout=timeout)
     started = time.time()
     witnessed = False
     if witness is not None:
         witnessed = _wait_for_either(pending, witness, timeout)
-        if witnessed and not pending.wait(GRACE):
+        if witnessed and not pending.wait(GRACE) and not (answering is not None and answering()):
             return Attempt(Outcome.DELIVERED, started, detail=_DELIVERED[proof], proof=proof)
     result = pending.result()[0]
     if result.outcome is UdpReply.TIMEOUT and witness is not None and not witnessed:
@@ -109,6 +138,8 @@ def send_and_prove(
 
 
 def _wait_for_either(pending: Pending[tuple[UdpResult, ...]], witness: Witness, timeout: float) -> bool:
+    if pending.wait(FIRST_LOOK):
+        return False
     deadline = time.monotonic() + timeout
     while not pending.done and (left := deadline - time.monotonic()) > 0:
         # The agent waits for the nonce; in slices, so that an answer at the source ends the wait.

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.model import Diagnosis, Evidence
+from harness.model import Diagnosis, Evidence, Flow, Outcome
+from harness.probe.result import ProbeResult
 
 
 class _Document(BaseModel):
@@ -44,7 +45,7 @@ class OraclesDocument(_Document):
 
 
 class DiagnosisDocument(_Document):
-    """``azreach diagnose --json`` and ``azreach probe --json``. ``rtt_ms`` is in milliseconds."""
+    """``azreach diagnose --json``. ``rtt_ms`` is in milliseconds."""
 
     flow: FlowDocument
     verdict: Literal["healthy", "fault", "inconclusive"]
@@ -60,13 +61,59 @@ class DiagnosisDocument(_Document):
     oracles: OraclesDocument
 
 
+class TryDocument(_Document):
+    """One attempt. ``started`` is the source's clock in seconds since the epoch."""
+
+    outcome: str
+    started: float
+    rtt_ms: float | None
+    detail: str
+
+
+class ProbeDocument(_Document):
+    """``azreach probe --json``: what was seen, without a judgement."""
+
+    flow: FlowDocument
+    source_address: str | None
+    target_address: str
+    reachable: bool | None
+    outcome: str
+    detail: str
+    attempts: int
+    successes: int
+    rtt_ms: float | None
+    proof: str | None
+    tries: list[TryDocument]
+
+
+def flow_document(flow: Flow) -> FlowDocument:
+    return FlowDocument(source=flow.source, target=flow.target, protocol=flow.protocol.value, port=flow.port)
+
+
+def probe_document(flow: Flow, address: str, result: ProbeResult) -> ProbeDocument:
+    """A probe's result; UDP that nobody could confirm is neither reachable nor not."""
+    return ProbeDocument(
+        flow=flow_document(flow),
+        source_address=result.local[0] if result.local is not None else None,
+        target_address=address,
+        reachable=None if result.outcome is Outcome.UNCONFIRMED else result.outcome.success,
+        outcome=result.outcome.value,
+        detail=result.detail,
+        attempts=result.attempts,
+        successes=result.successes,
+        rtt_ms=result.rtt_ms,
+        proof=result.proof.value if result.proof is not None else None,
+        tries=[
+            TryDocument(outcome=t.outcome.value, started=t.started, rtt_ms=t.rtt_ms, detail=t.detail)
+            for t in result.tries
+        ],
+    )
+
+
 def diagnosis_document(diagnosis: Diagnosis) -> DiagnosisDocument:
     """The diagnosis with the keys that scripts may rely on."""
-    flow = diagnosis.flow
     return DiagnosisDocument(
-        flow=FlowDocument(
-            source=flow.source, target=flow.target, protocol=flow.protocol.value, port=flow.port
-        ),
+        flow=flow_document(diagnosis.flow),
         verdict=diagnosis.verdict.value,
         reachable=diagnosis.reachable,
         outcome=diagnosis.outcome.value if diagnosis.outcome is not None else None,

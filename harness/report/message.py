@@ -29,40 +29,42 @@ def headline(diagnosis: Diagnosis) -> str:
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield headline(diagnosis)
     if diagnosis.verdict is Verdict.INCONCLUSIVE:
-        yield "  what is missing:"
+        yield "  what is missing"
         yield from (f"    - {reason}" for reason in diagnosis.missing)
-        yield from _evidence(diagnosis.evidence)
-    for number, finding in enumerate(diagnosis.findings):
-        yield from _finding(finding, first=number == 0)
-    oracles = diagnosis.oracles
-    told = [
-        f"{name} {value}"
-        for name, value in (
-            ("predicted", oracles.predicted),
-            ("Network Watcher", oracles.network_watcher),
-            ("observed", oracles.observed),
-        )
-        if value is not None
-    ]
-    if told and diagnosis.verdict is not Verdict.HEALTHY:
-        yield f"  oracles: {', '.join(told)}"
+    for finding in diagnosis.findings:
+        yield from _finding(finding, diagnosis)
+    if diagnosis.verdict is not Verdict.HEALTHY:
+        if diagnosis.evidence:
+            yield "  seen"
+            yield from _evidence(diagnosis.evidence)
+        if told := _oracles(diagnosis):
+            yield f"  oracles: {told}"
 
 
-def _finding(finding: Finding, *, first: bool) -> Iterator[str]:
-    head = "cause" if first and finding.severity is Severity.BLOCKING else str(finding.severity)
+def _finding(finding: Finding, diagnosis: Diagnosis) -> Iterator[str]:
+    first = finding is next((f for f in diagnosis.findings if f.severity is Severity.BLOCKING), None)
+    head = "cause" if first else "also" if finding.severity is Severity.BLOCKING else "warning"
     yield f"  {head}: {finding.cause}"
     yield f"    {finding.summary}"
-    yield from _evidence(finding.evidence)
-    yield "  fix:"
+    # the probe and the packets belong to all findings and are shown once, after them
+    yield from _evidence(item for item in finding.evidence if item not in diagnosis.evidence)
+    yield "  fix"
     yield from (f"    {line}" for line in finding.fix)
 
 
-def _evidence(evidence: Iterable[Evidence]) -> Iterator[str]:
-    items = tuple(evidence)
-    if items:
-        yield "  evidence:"
+def _oracles(diagnosis: Diagnosis) -> str:
+    oracles = diagnosis.oracles
+    named = (
+        ("predicted", oracles.predicted),
+        ("Network Watcher", oracles.network_watcher),
+        ("observed", oracles.observed),
+    )
+    return ", ".join(f"{name} {value}" for name, value in named if value is not None)
+
+
+def _evidence(items: Iterable[Evidence]) -> Iterator[str]:
     for item in items:
-        yield f"    [{item.where}] {item.kind}: {item.summary}"
+        yield f"    [{item.where}] {item.summary}"
         if item.command:
             yield f"      $ {item.command}"
         for line in (item.output or "").splitlines()[:20]:

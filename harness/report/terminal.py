@@ -19,7 +19,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
             _STYLES[diagnosis.verdict]
             if number == 0
             else "bold"
-            if line.startswith(("  cause:", "  fix:"))
+            if line.startswith(("  cause:", "  also:", "  fix", "  seen", "  what is missing"))
             else ""
         )
         console.print(Text(line, style=style))

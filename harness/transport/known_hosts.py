@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
+import functools
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -124,11 +125,20 @@ def load(files: Iterable[Path]) -> KnownHosts:
     for file in files:
         path = file.expanduser()
         if path.exists():
-            entries.extend(parse(path.read_text(encoding="utf-8", errors="replace"), str(path)))
+            found = path.stat()
+            entries.extend(_parse_file(path, found.st_mtime_ns, found.st_size, found.st_ino))
     return KnownHosts(tuple(entries))
 
 
+@functools.lru_cache(maxsize=16)
+def _parse_file(path: Path, *_version: int) -> tuple[KnownHost, ...]:
+    """A file for a thousand machines is read once, not a thousand times; a changed one again."""
+    return parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+
+
 def _glob_matches(pattern: str, name: str) -> bool:
+    if "*" not in pattern and "?" not in pattern:
+        return pattern == name
     # In known_hosts, brackets are part of a name ("[host]:port"), not a set of characters.
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 

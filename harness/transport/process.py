@@ -119,3 +119,4 @@ class ProcessConnection:
     def close(self) -> None:
         for process in self._started:
             process.close()
+            process.release()

@@ -46,7 +46,9 @@ MAX_OPENING = 32
 class Session:
     """A resident agent on ``machine``. Takes over ``connection`` and closes it."""
 
-    def __init__(self, machine: str, connection: Connection, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self, machine: str, connection: Connection, *, timeout: float = 10.0, python: str = "python3"
+    ) -> None:
         self._machine = machine
         self._connection = connection
         self._lock = threading.Lock()
@@ -56,7 +58,7 @@ class Session:
         self._failure: tuple[str, str] | None = None
         self._closed = False
         self._ready: Future[None] = Future()
-        start = bootstrap.start()
+        start = bootstrap.start(python)
         self._marker = start.ready.encode("ascii") + b"\n"
         try:
             self._process: Process = connection.start(start.command)
@@ -113,9 +115,9 @@ class Session:
                 return
             self._closed = True
         self._process.close()
-        self._connection.close()
         if threading.current_thread() is not self._reader:
             self._reader.join(5.0)
+        self._connection.close()
         self._drop_pending()
 
     def __enter__(self) -> Self:
@@ -228,6 +230,8 @@ class Session:
         if answer["ok"]:
             result = answer.get("result")
             if not isinstance(result, dict):
+                with self._lock:
+                    self._pending[number] = waiting
                 return False
             future.set_result(result)
         else:
@@ -242,7 +246,7 @@ class Session:
 
     def _fail(self, what: str, hint: str) -> None:
         with self._lock:
-            if self._failure is None:
+            if self._failure is None and not self._closed:
                 tail = self._process.stderr_tail()
                 self._failure = (what + (f"; it wrote: {tail}" if tail else ""), hint)
         self._drop_pending()

@@ -164,8 +164,10 @@ def connect(machine: str, ssh: Ssh, *, via: SshConnection | None = None) -> SshC
     transport: paramiko.Transport | None = None
     try:
         transport = paramiko.Transport(stream)
-        for phase in ("banner_timeout", "handshake_timeout", "auth_timeout"):
-            setattr(transport, phase, ssh.connect_timeout)
+        transport.auth_timeout = ssh.connect_timeout
+        # The wait for the key exchange is ours; paramiko's own limits must not be there first, since
+        # its errors do not tell a time-out from a closed connection.
+        transport.banner_timeout = transport.handshake_timeout = 2 * ssh.connect_timeout + 60
         login.prefer_known_types(transport, known, ssh)
         _exchange_keys(machine, ssh, transport, proxy)
         login.check_host_key(machine, ssh, known, transport.get_remote_server_key())

@@ -22,7 +22,19 @@ LOGIN_UID = 1000
 
 _FIRST_HUMAN_UID = 1000
 _NOBODY = 65534
-_VAR_SKELETON = ("backups", "cache", "lib", "lib/nftables", "lib/sudo", "local", "log", "mail", "opt", "spool", "tmp")
+_VAR_SKELETON = (
+    "backups",
+    "cache",
+    "lib",
+    "lib/nftables",
+    "lib/sudo",
+    "local",
+    "log",
+    "mail",
+    "opt",
+    "spool",
+    "tmp",
+)
 
 
 def common_files(user_key: sshd.KeyPair) -> tuple[GuestFile, ...]:
@@ -106,7 +118,13 @@ def hostnames(names: Iterable[str]) -> dict[str, str]:
 
 
 def guest_spec(
-    name: str, hostname: str, addresses: Iterable[str], host_key: sshd.KeyPair, token: str, *, forwarding: bool
+    name: str,
+    hostname: str,
+    addresses: Iterable[str],
+    host_key: sshd.KeyPair,
+    token: str,
+    *,
+    forwarding: bool,
 ) -> GuestSpec:
     return GuestSpec(
         name, hostname, own_files(hostname, addresses, host_key, token), guest_sysctls(forwarding=forwarding)

@@ -107,7 +107,7 @@ def test_the_failure_message_is_the_diagnosis(project: pytest.Pytester) -> None:
         [
             "*reach web-01 -> db-01:1433/tcp does not hold*",
             "*web-01 -> db-01:1433/tcp: nsg-udr/subnet-nsg-inbound, timeout*",
-            "*[[]subnet db] rule: Deny-100 denies*",
+            "*[[]subnet db] Deny-100 denies*",
             "*az network nsg rule delete*",
         ]
     )

@@ -234,3 +234,14 @@ class Builder:
         identifier = arm("applicationSecurityGroups", name)
         self.asgs[key(identifier)] = ApplicationSecurityGroup(identifier, name)
         return key(identifier)
+
+
+def two_subnets() -> Builder:
+    """a and b in one subnet, c in another."""
+    builder = Builder()
+    builder.vnet("v", "10.0.0.0/16", "fd00:1::/48")
+    subnet = builder.subnet("v", "s", "10.0.1.0/24", "fd00:1:0:1::/64")
+    builder.vm("a", subnet, "10.0.1.4", "fd00:1:0:1::4")
+    builder.vm("b", subnet, "10.0.1.5", "fd00:1:0:1::5")
+    builder.vm("c", builder.subnet("v", "t", "10.0.2.0/24", "fd00:1:0:2::/64"), "10.0.2.4", "fd00:1:0:2::4")
+    return builder

@@ -22,7 +22,7 @@ PATIENCE = 3.0
 SILENCE = 0.25
 """Seconds after which what did not come counts as silence; an answer takes well under a millisecond."""
 
-ETH_P_ALL, ETH_P_ARP = 3, 0x0806
+ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
 
 
 @dataclass
@@ -83,6 +83,7 @@ class Host:
         client.connect((address, port))
         accepted, _ = server.accept()
         accepted.settimeout(PATIENCE)
+        self.sockets.append(accepted)
         return client, accepted
 
     def datagram(self, address: str, port: int = 0) -> socket.socket:
@@ -113,14 +114,15 @@ class Host:
                 return int.from_bytes(ancillary[0][2][:4], "little") if six else data[8]
         return None
 
-    def packet_socket(self, interface: str, protocol: int = ETH_P_ALL) -> socket.socket:
+    def packet_socket(self, interface: str = "eth0", protocol: int = ETH_P_IP) -> socket.socket:
+        """Sees frames of one protocol that come in."""
         raw = self.open_socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
         raw.bind((interface, protocol))
         return raw
 
     def arp(self, address: str) -> str | None:
         """Who answers an ARP request for ``address``, as a MAC address."""
-        raw = self.packet_socket("eth0", ETH_P_ARP)
+        raw = self.packet_socket(protocol=ETH_P_ARP)
         mac = raw.getsockname()[4]
         own = socket.inet_aton("10.255.255.254")
         request = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + own + bytes(6) + socket.inet_aton(address)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from hypothesis import given
@@ -49,7 +50,7 @@ def test_flattened_routes_equal_a_longest_prefix_lookup(
 def test_flattened_ranges_are_ordered_disjoint_and_joined(table: list[tuple[IPv4Network, int]]) -> None:
     flat = flatten(table)
 
-    for (before, value), (after, other) in zip(flat, flat[1:], strict=False):
+    for (before, value), (after, other) in itertools.pairwise(flat):
         assert before.first <= before.last < after.first
         assert before.last + 1 < after.first or value != other
 
@@ -68,4 +69,4 @@ def test_subtract_and_merge_are_set_operations(ranges: list[AddressRange], holes
     assert members(merge(ranges)) == members(ranges)
     assert members(subtract(ranges, holes)) == members(ranges) - members(holes)
     for result in (merge(ranges), subtract(ranges, holes)):
-        assert all(a.last + 1 < b.first for a, b in zip(result, result[1:], strict=False))
+        assert all(a.last + 1 < b.first for a, b in itertools.pairwise(result))

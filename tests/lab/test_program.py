@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from harness.network.model import NetworkSecurityGroup, Route
 from lab.plan import build_plan
 from lab.plan_model import rule_name
-from lab.program import BASE_CHAIN, MAX_DEVICES, Program, build_program, transaction
+from lab.program import BASE_CHAIN, MAX_DEVICES, MAX_ELEMENTS, Program, build_program, steps, transaction
 from lab.ruleset import INGRESS
 from tests.lab.fabric_networks import Builder, nsg, route, rule
 
@@ -56,7 +57,7 @@ class Kernel:
 
     def add_chain(self, name: str, body: str) -> None:
         if name == BASE_CHAIN:
-            devices = re.findall(r"\w+", body.split("devices = {")[1].split("}")[0])
+            devices = re.findall(r"\w+", body.split("devices = {")[1].split("}", maxsplit=1)[0])
             assert len(devices) <= MAX_DEVICES
             self.hooks.update(devices)
         self.chains.setdefault(name, [])
@@ -198,6 +199,25 @@ def test_a_transaction_leads_where_a_new_installation_would(old: Program, new: P
 
 
 @given(programs(), programs())
+def test_every_step_may_be_a_transaction_of_its_own(old: Program, new: Program) -> None:
+    one_by_one, at_once = installed(old), installed(old)
+    for step in steps(old, new):
+        one_by_one.run(step)
+    at_once.run(transaction(old, new))
+
+    assert one_by_one.content() == at_once.content()
+
+
+def test_many_elements_are_split_over_steps() -> None:
+    program = build_program(build_plan(tier(nsg("n"), 2 * MAX_ELEMENTS + 1).build()))
+
+    lines = [line for step in steps(None, program) for line in step.splitlines() if " element " in line]
+
+    assert max(line.count(", ") + 1 for line in lines) == MAX_ELEMENTS
+    assert installed(program).containers["link"][1] == program.containers["link"].elements
+
+
+@given(programs(), programs())
 def test_flow_state_is_never_touched(old: Program, new: Program) -> None:
     script = transaction(old, new)
 
@@ -261,11 +281,11 @@ def test_rules_of_nsgs_with_one_name_have_counters_of_their_own() -> None:
     assert {rule_name(identifier) for identifier in web} == {"n/Web"}
 
 
-def inbound(chain_of: str = "tcp", family: int = 4, **words: object) -> list[str]:
+def inbound(chain_of: str = "tcp", family: int = 4, **words: Any) -> list[str]:
     """The texts of a single custom rule's chain, the default rules left out."""
     builder = Builder()
     builder.vnet("v", "10.0.0.0/16", "fd00:1::/48")
-    security = nsg("n", rule("R", 100, "Deny", **words))  # type: ignore[arg-type]
+    security = nsg("n", rule("R", 100, "Deny", **words))
     builder.vm("a", builder.subnet("v", "s", "10.0.1.0/24"), "10.0.1.4", security=security)
     program = build_program(build_plan(builder.build()))
     name = next(
@@ -287,7 +307,7 @@ def inbound(chain_of: str = "tcp", family: int = 4, **words: object) -> list[str
         ({"protocol": "*", "ports": [(80, 80)]}, {"tcp", "udp"}),
     ],
 )
-def test_a_rule_stands_in_the_chains_of_its_protocols(words: dict[str, object], protocols: set[str]) -> None:
+def test_a_rule_stands_in_the_chains_of_its_protocols(words: dict[str, Any], protocols: set[str]) -> None:
     assert {name for name in ("tcp", "udp", "icmp") if inbound(name, **words)} == protocols
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.diagnosis.evidence import Answer, End, FlowEvidence, LocalTest, StandIn, Traffic
+from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn, Traffic
 from harness.diagnosis.judge import judge
 from harness.errors import InconclusiveError
 from harness.guest.firewall import Firewall
@@ -19,6 +19,7 @@ from harness.guest.ruleset import Ruleset
 from harness.model import Cause, Flow, Outcome, Protocol, Verdict
 from harness.network.model import Access
 from harness.policy.decision import Decision, DecisionKind, Explanation, PolicyVerdict, Way
+from harness.probe.seen import Answer
 
 WEB, DB = ip_address("10.0.1.4"), ip_address("10.0.3.4")
 FLOW = Flow("web-01", "db-01", Protocol.TCP, 1433)

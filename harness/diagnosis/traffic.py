@@ -1,0 +1,69 @@
+"""What an observation means for the evidence of a flow: facts for the steps, packets for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from harness.diagnosis.evidence import Traffic
+from harness.model import Evidence, EvidenceKind, Protocol
+from harness.network.model import IPAddress
+from harness.probe.capture import EndCapture
+from harness.probe.observe import Observation
+from harness.probe.result import Proof
+from harness.probe.seen import Answer
+
+
+def sent_from(observation: Observation) -> IPAddress | None:
+    """The source address of the probe's packets."""
+    local = observation.probe.local
+    text = local[0] if local is not None and local[0] else observation.source_address
+    return ip_address(text) if text else None
+
+
+def traffic_of(observation: Observation) -> Traffic:
+    """The facts of one observed probe."""
+    probe = observation.probe
+    has_ports = observation.protocol is not Protocol.ICMP
+    arrived = observation.answer_arrived
+    return Traffic(
+        outcome=probe.outcome,
+        detail=probe.detail,
+        attempts=probe.attempts,
+        successes=probe.successes,
+        rtt_ms=probe.rtt_ms,
+        source_port=probe.local[1] if probe.local is not None and has_ports else None,
+        # a capture proves that the datagram reached the NIC, not that a process read it
+        proven=probe.proof is not Proof.CAPTURE,
+        left_source=observation.left_source,
+        arrived_target=observation.arrived_target,
+        accepted=observation.syn_recv,
+        answer_left=observation.answer_left,
+        answer_arrived=None if arrived is None else arrived is not Answer.NONE,
+        packets=tuple(_packets(observation)),
+        missing=observation.missing,
+    )
+
+
+def _packets(observation: Observation) -> Iterator[Evidence]:
+    for end in (observation.source_capture, observation.target_capture):
+        if end is not None:
+            yield Evidence(
+                EvidenceKind.PACKETS, end.machine, _summary(end), output="\n".join(end.lines) or None
+            )
+
+
+def _summary(end: EndCapture) -> str:
+    """How many packets of the flow were seen, and why an absence can be believed."""
+    count = len(end.records)
+    seen = (
+        f"{count} packet{'s' if count > 1 else ''} of the flow seen"
+        if count
+        else "no packet of the flow seen"
+    )
+    if end.dropped:
+        return f"{seen}; the capture lost {end.dropped}, so absence proves nothing"
+    if end.problem or end.control is None:
+        return f"{seen}; {end.problem}, so absence proves nothing"
+    control = end.control
+    return f"{seen}; the capture works: {control.address} answered on {control.interface}"

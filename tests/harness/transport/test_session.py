@@ -1,0 +1,250 @@
+"""Sessions: agents that misbehave, machines that cannot run one, and the pool."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness.agent.contract import Hello, parse
+from harness.errors import (
+    AgentError,
+    AzreachError,
+    HostKeyError,
+    InputError,
+    TransportError,
+    UnknownNameError,
+)
+from harness.transport.base import Process
+from harness.transport.process import LocalProcess, ProcessConnection
+from harness.transport.session import Session, Sessions
+from harness.transport.ssh import connect
+from tests.harness.transport.sshd import Sshd
+
+# An agent that reports ready as it should, and then does what is put in the place of BEHAVIOUR.
+IMPOSTOR = """
+import sys
+line = sys.stdin.buffer.readline().split()
+sys.stdin.buffer.read(int(line[0]))
+print("azreach-agent-ready 1", line[1].decode(), flush=True)
+request = sys.stdin.buffer.readline()
+BEHAVIOUR
+"""
+
+
+class Impostor(ProcessConnection):
+    """A connection that starts something else in the agent's place."""
+
+    def __init__(self, script: str) -> None:
+        super().__init__("box")
+        self.script = script
+
+    def start(self, command: str) -> LocalProcess:
+        return super().start(f"{shlex.quote(sys.executable)} -c {shlex.quote(self.script)}")
+
+
+def impostor(behaviour: str) -> Session:
+    return Session("box", Impostor(IMPOSTOR.replace("BEHAVIOUR", behaviour)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "what?",
+        "[]",
+        "{}",
+        '{"ok": true}',
+        '{"id": 1, "ok": "yes"}',
+        '{"id": null, "ok": false, "error": {}}',
+        '{"id": 1, "ok": true, "result": 3}',
+    ],
+)
+def test_garbage(line: str) -> None:
+    with impostor(f"print({line!r}, flush=True); sys.stdin.read()") as session:
+        with pytest.raises(AgentError, match=r"box: .*out of protocol"):
+            session.request("hello", timeout=20)
+        assert not session.alive
+        with pytest.raises(AgentError, match="out of protocol"):
+            session.request("hello")
+
+
+def test_never_answers() -> None:
+    with impostor("sys.stdin.read()") as session:
+        with pytest.raises(AgentError, match=r"did not answer 'hello' within 0.2 s"):
+            session.request("hello", timeout=0.2)
+        assert not session.alive
+
+
+def test_dies_and_leaves_a_last_word() -> None:
+    behaviour = "print('out of memory', file=sys.stderr, flush=True); sys.exit(9)"
+    with impostor(behaviour) as session:
+        futures = [session.submit("hello") for _ in range(3)]
+        for future in futures:
+            with pytest.raises(AgentError, match=r"the agent died \(status 9\); it wrote: out of memory"):
+                future.result(20)
+
+
+def test_killed_agent() -> None:
+    with Session("box", ProcessConnection("box")) as session:
+        future = session.submit("run", argv=["sleep", "30"], timeout_ms=60000)
+        os.kill(session.agent.hello().pid, signal.SIGKILL)
+        with pytest.raises(AgentError, match="the agent died"):
+            future.result(20)
+
+
+def test_answer_that_does_not_fit_names_machine_and_field() -> None:
+    answer = '{"id": 1, "ok": true, "result": {"protocol": 1}}'
+    with (
+        impostor(f"print({answer!r}, flush=True); sys.stdin.read()") as session,
+        pytest.raises(AgentError, match=r"box: .*'hello' does not fit the contract: platform"),
+    ):
+        session.agent.hello()
+    good = Hello(1, "linux", "3.11.2", "6.1", "box", 1, 0, 0, 1024, 0.0)
+    fields = {name: getattr(good, name) for name in Hello.__slots__}
+    with pytest.raises(AgentError, match=r"box: .*clock"):
+        parse(Hello, {**fields, "clock": "noon"}, machine="box", op="hello")
+
+
+def test_ends_before_it_is_ready() -> None:
+    with pytest.raises(AgentError, match=r"box: the agent ended with status 3 before it was ready: no luck"):
+        Session("box", Impostor("import sys; print('no luck', file=sys.stderr); sys.exit(3)"))
+
+
+def test_never_ready() -> None:
+    with pytest.raises(AgentError, match=r"did not start within 0.3 s"):
+        Session("box", Impostor("import sys; sys.stdin.read()"), timeout=0.3)
+
+
+def test_a_megabyte_of_noise_without_a_last_newline() -> None:
+    noise = 'import sys; print("motd\\n" * 200000, end="tail"); print("x" * 300000, file=sys.stderr)\n'
+    with Session("box", Impostor(noise + IMPOSTOR.replace("BEHAVIOUR", "sys.stdin.read()"))) as session:
+        assert session.alive
+
+
+def test_closed_session_refuses() -> None:
+    session = Session("box", ProcessConnection("box"))
+    session.close()
+    session.close()
+    with pytest.raises(AgentError, match="closed"):
+        session.request("hello")
+
+
+def test_from_many_threads() -> None:
+    with Session("box", ProcessConnection("box")) as session:
+
+        def ask(number: int) -> str:
+            return session.agent.run("echo", str(number)).stdout
+
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(ask, range(100))) == [f"{number}\n" for number in range(100)]
+
+
+def test_process_that_takes_no_input() -> None:
+    process: Process = LocalProcess("box", ["sleep", "60"])
+    with pytest.raises(TimeoutError):
+        process.send(b"x" * 10_000_000, 0.1)
+    assert isinstance(process, LocalProcess)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.close()
+    process.release()
+
+
+# over a real sshd
+
+
+def test_noisy_profile(sshd: Sshd) -> None:
+    home = sshd.directory / "noisy-home"
+    home.mkdir()
+    noise = (
+        "yes 'Authorized uses only' | head -c 1000000; echo stty: not a terminal >&2; printf 'no newline'\n"
+    )
+    for name in (".bashrc", ".profile", ".zshenv"):
+        (home / name).write_text(noise)
+    (sshd.directory / "banner").write_text("All activity may be monitored and reported.\n" * 50)
+    config = sshd.config("config-noisy", SetEnv=f"HOME={home}", Banner=str(sshd.directory / "banner"))
+    ssh = sshd.ssh(proxy_command=sshd.proxy_command(config))
+    with Session("box", connect("box", ssh)) as session:
+        assert session.agent.hello().protocol == 1
+
+
+def test_no_python3_on_the_machine(sshd: Sshd, tmp_path: Path) -> None:
+    config = sshd.config("config-nopath", SetEnv=f'PATH={tmp_path} "HOME={sshd.directory / "home"}"')
+    ssh = sshd.ssh(proxy_command=sshd.proxy_command(config))
+    with pytest.raises(AgentError, match=r"box: there is no python3 on the machine"):
+        Session("box", connect("box", ssh))
+
+
+def test_pool_opens_once_and_concurrently(sshd: Sshd) -> None:
+    names = [f"vm{number}" for number in range(4)]
+    with Sessions(sshd.environment(**{name: sshd.ssh() for name in names})) as sessions:
+        opened = sessions.open_many([*names, "vm0"])
+        assert list(opened) == names
+        assert all(isinstance(session, Session) and session.alive for session in opened.values())
+        again: list[Session] = []
+        threads = [threading.Thread(target=lambda: again.append(sessions.get("vm1"))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(again) == {opened["vm1"]}
+    assert not any(session.alive for session in opened.values() if isinstance(session, Session))
+    with pytest.raises(InputError):
+        sessions.get("vm0")
+
+
+def test_pool_replaces_a_dead_session(sshd: Sshd) -> None:
+    with Sessions(sshd.environment(box=sshd.ssh())) as sessions:
+        first = sessions.get("box")
+        first.close()
+        second = sessions.get("box")
+        assert second is not first
+        assert second.alive
+
+
+def test_pool_remembers_and_forgets_failures(sshd: Sshd, tmp_path: Path) -> None:
+    empty = tmp_path / "known_hosts"
+    with Sessions(sshd.environment(box=sshd.ssh(known_hosts=empty), good=sshd.ssh())) as sessions:
+        opened = sessions.open_many(["box", "good"])
+        assert isinstance(opened["box"], HostKeyError)
+        assert isinstance(opened["good"], Session)
+        empty.write_text(f"box {sshd.host_key}\n")
+        with pytest.raises(HostKeyError):
+            sessions.get("box")
+        sessions.forget("box")
+        assert sessions.get("box").alive
+
+
+def test_pool_knows_only_its_machines(sshd: Sshd) -> None:
+    with Sessions(sshd.environment(box=sshd.ssh())) as sessions, pytest.raises(UnknownNameError):
+        sessions.get("no-such-vm")
+
+
+def test_jump_hosts(sshd: Sshd) -> None:
+    with sshd.daemon() as (port, _):
+        known = sshd.known_hosts(f"[127.0.0.1]:{port}", "box")
+        inner = {"host": "127.0.0.1", "port": port, "proxy_command": None, "known_hosts": known}
+        environment = sshd.environment(
+            bastion=sshd.ssh(known_hosts=known),
+            inner=sshd.ssh(**inner, jump="bastion"),
+            inmost=sshd.ssh(**inner, jump="inner"),
+            adhoc=sshd.ssh(**inner, jump=f"{sshd.user}@127.0.0.1:{port}"),
+            circle=sshd.ssh(**inner, jump="circus"),
+            circus=sshd.ssh(**inner, jump="circle"),
+            nonsense=sshd.ssh(**inner, jump="who?"),
+            dead_end=sshd.ssh(**(inner | {"port": 1}), jump="bastion"),
+        )
+        with Sessions(environment) as sessions:
+            opened = sessions.open_many(environment.machines)
+            for name in ("bastion", "inner", "inmost", "adhoc"):
+                assert isinstance(opened[name], Session), opened[name]
+            messages = {n: str(e) for n, e in opened.items() if isinstance(e, AzreachError)}
+            assert "circle" in messages["circle"]
+            assert "neither a machine" in messages["nonsense"]
+            assert isinstance(opened["dead_end"], TransportError)
+            assert "jump host" in messages["dead_end"]

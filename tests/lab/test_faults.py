@@ -1,0 +1,112 @@
+"""Faults as changes: what each one does to a running lab, and that mending leaves what was there before."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from harness.errors import InputError, UnknownNameError
+from harness.target import parse_flow
+from lab import journal
+from lab.changes import GuestChange
+from lab.client import Lab
+from lab.faults import FAULTS, find_fault, site_of
+
+pytestmark = pytest.mark.lab
+
+FLOW = parse_flow("web-01", "db-01:1433/tcp")
+
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.7).close()
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def connect(lab: Lab) -> str:
+    return lab.run("web-01", ["python3", "-c", CONNECT, "10.0.3.4", "1433"]).stdout.strip()
+
+
+def state_of(lab: Lab) -> tuple[object, ...]:
+    """What a fault may touch: ARM resources, the guests' rules, the services."""
+    rules = [
+        [
+            item
+            for item in json.loads(lab.run(vm, ["nft", "-j", "list", "ruleset"]).stdout)["nftables"]
+            if "rule" in item
+        ]
+        for vm in ("web-01", "db-01")
+    ]
+    return lab.resources(), rules, sorted(map(str, lab.services("db-01")))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_breaks_the_flow_and_mending_restores_everything(three_tier: Lab, name: str) -> None:
+    assert connect(three_tier) == "connected"
+    before = state_of(three_tier)
+    entry = journal.Entry(name, str(FLOW), tuple(find_fault(name).changes(site_of(three_tier, FLOW))))
+    journal.inject(three_tier, entry)
+    try:
+        assert connect(three_tier) in ("TimeoutError", "ConnectionRefusedError")
+        assert journal.entries(three_tier) == [entry]
+    finally:
+        journal.mend(three_tier, name)
+    assert connect(three_tier) == "connected"
+    assert journal.entries(three_tier) == []
+    assert state_of(three_tier) == before
+
+
+def test_several_faults_are_mended_in_reverse_order(three_tier: Lab) -> None:
+    before = state_of(three_tier)
+    for name in ("subnet-nsg-inbound", "route-to-none", "no-process"):
+        changes = tuple(find_fault(name).changes(site_of(three_tier, FLOW)))
+        journal.inject(three_tier, journal.Entry(name, str(FLOW), changes))
+    assert [entry.fault for entry in journal.mend(three_tier)] == [
+        "no-process",
+        "route-to-none",
+        "subnet-nsg-inbound",
+    ]
+    assert state_of(three_tier) == before
+
+
+def test_a_fault_that_fails_half_way_is_taken_back(three_tier: Lab) -> None:
+    before = state_of(three_tier)
+    good = find_fault("subnet-nsg-inbound").changes(site_of(three_tier, FLOW))
+    bad = GuestChange("db-01", ("false",), ("true",))
+    with pytest.raises(Exception, match="false"):
+        journal.inject(three_tier, journal.Entry("half", str(FLOW), (*good, bad)))
+    assert journal.entries(three_tier) == []
+    assert state_of(three_tier) == before
+
+
+def test_names_and_flows_that_do_not_fit(three_tier: Lab) -> None:
+    with pytest.raises(UnknownNameError, match="no fault 'gremlins'"):
+        find_fault("gremlins")
+    with pytest.raises(UnknownNameError, match="has no fault 'no-process' to mend"):
+        journal.mend(three_tier, "no-process")
+    with pytest.raises(InputError, match="no service on 9/tcp"):
+        find_fault("no-process").changes(site_of(three_tier, parse_flow("web-01", "db-01:9/tcp")))
+    with pytest.raises(InputError, match="no VM 'db-99'"):
+        site_of(three_tier, parse_flow("web-01", "db-99:9/tcp"))
+    with pytest.raises(InputError, match="no IPv6 address"):
+        site_of(three_tier, parse_flow("web-01", "db-01:9/tcp", family=6))
+
+
+def test_the_commands(three_tier: Lab, lab_command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    name = three_tier.name
+    listed = json.loads(lab_command("faults", "--json").stdout)
+    assert {row["fault"] for row in listed} == set(FAULTS)
+    broken = lab_command("break", name, "no-process", "--from", "web-01", "--to", "db-01:53/udp")
+    assert (broken.returncode, broken.stdout) == (0, f"{name}: no-process for web-01 -> db-01:53/udp\n")
+    assert "no-process" in lab_command("faults", name).stdout
+    assert lab_command("mend", name, "other-port").returncode == 2
+    assert lab_command("mend", name).stdout == f"{name}: mended no-process for web-01 -> db-01:53/udp\n"
+    assert lab_command("mend", name).stdout == f"{name}: nothing to mend\n"
+    assert lab_command("break", name, "gremlins").returncode == 2
+    assert lab_command("break", "no-such-lab", "no-process").returncode == 2
