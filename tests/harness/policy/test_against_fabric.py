@@ -27,6 +27,9 @@ from tests.lab.netns_hosts import Host, hosts
 
 pytestmark = pytest.mark.lab
 
+SEEDS = (57, 208, 213, 8, 5, 50, 149, 166, 211, 27)
+"""Picked so that nearly every cause appears in both address families, forward and return."""
+
 PORTS = (80, 1433)
 PATIENCE = 0.6
 """Seconds after the last connect; what the fabric lets through takes well under a millisecond."""
@@ -212,7 +215,7 @@ def told(found: Explanation) -> str:
     return "\n".join(f"    {d.way} {d.access} {d.kind} {d.where}: {d.why}" for d in found.decisions)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_every_pair_of_a_random_network(seed: int) -> None:
     net = random_network(seed)
     with raised(net) as made:
