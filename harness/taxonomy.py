@@ -141,6 +141,15 @@ def _rows() -> tuple[CauseInfo, ...]:
             ),
         ),
         CauseInfo(
+            Cause.ASG_MEMBERSHIP,
+            "A rule allows the flow by application security group, and one end's NIC is in none.",
+            "the flow is denied, and an earlier allow rule misses it only because an end has no ASG",
+            (
+                "az network nic ip-config update -g <group> --nic-name <nic> -n <ipconfig>"
+                " --application-security-groups <asg>",
+            ),
+        ),
+        CauseInfo(
             Cause.OUTBOUND_DROP,
             "The source's own firewall drops or rejects the flow before it leaves the VM.",
             "no packet is seen leaving the source's NIC although the guest has a route for it",
@@ -161,6 +170,21 @@ def _rows() -> tuple[CauseInfo, ...]:
             "The target's own firewall rejects the flow with a reset or an ICMP error.",
             "the packet arrives and is refused although a process listens on that very address and port",
             _FIREWALL_ALLOW,
+        ),
+        CauseInfo(
+            Cause.ALLOW_LIST,
+            "The target's own firewall allows the port to some sources, and this one is not among them.",
+            "the flow is blocked, and a rule before the block would accept it from another source",
+            _FIREWALL_ALLOW,
+        ),
+        CauseInfo(
+            Cause.CONNECTION_LIMIT,
+            "The target's own firewall limits connections or their rate, and the limit is reached.",
+            "the packet is stopped in the target's guest, and the only rule that can do it is a limit",
+            (
+                "ss -tn state established sport = :<port> | wc -l   # on <target>: how many there are",
+                "conntrack -L -p <protocol> --dport <port>   # who holds them",
+            ),
         ),
         CauseInfo(
             Cause.ANSWERS_DROPPED,
@@ -194,6 +218,34 @@ def _rows() -> tuple[CauseInfo, ...]:
             (
                 "ss -ltnup 'sport = :<port>'   # on <target>",
                 "# bind the service to 0.0.0.0, :: or <target>, then restart it",
+            ),
+        ),
+        CauseInfo(
+            Cause.ADDRESS_FAMILY,
+            "The process listens on the other address family only (IPv4 for an IPv6 flow, or the reverse).",
+            "the port is bound for the other family alone",
+            (
+                "ss -ltnup 'sport = :<port>'   # on <target>",
+                "# bind the service to :: (with IPV6_V6ONLY off), or to both families, then restart it",
+            ),
+        ),
+        CauseInfo(
+            Cause.BACKLOG_FULL,
+            "The process does not accept: its accept queue is full, and Linux drops further requests in silence.",
+            "the packet arrives, nothing answers, and the listening socket holds more than its backlog allows",
+            (
+                "ss -ltn 'sport = :<port>'   # on <target>: Recv-Q above Send-Q is a full queue",
+                "nstat -az TcpExtListenOverflows TcpExtListenDrops",
+                "# restart the service or find out why it does not accept; then raise its backlog and net.core.somaxconn",
+            ),
+        ),
+        CauseInfo(
+            Cause.PROCESS_STOPPED,
+            "The process is stopped (SIGSTOP, a debugger): the kernel still accepts for it, and then nothing comes.",
+            "the handshake completes, the connection stays in the accept queue, and the process's state is T",
+            (
+                "ps -o pid,stat,wchan,cmd -p <pid>   # on <target>: state T is stopped",
+                "kill -CONT <pid>",
             ),
         ),
         CauseInfo(

@@ -37,7 +37,7 @@ from harness.model import Protocol as IpProtocol
 
 Result = TypeVar("Result")
 
-MARGIN = 15.0
+MARGIN = 8.0
 """Seconds an answer may take beyond the operation's own time, before the agent counts as dead."""
 
 

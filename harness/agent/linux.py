@@ -477,11 +477,13 @@ class Batch:
             try:
                 self.open(index)
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE) and self.active > 1:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
                     # Other requests hold the descriptors: go on with as many as we have.
                     self.active -= 1
                     self.next -= 1
                     self.parallel = max(1, self.active)
+                    if not self.active:
+                        self.reactor.after(0.05, self.fill, self.answer)
                     return
                 self.finish(index, outcome_of_error(error.errno or 0, None, True))
         self.reactor.after(0, self.fill, self.answer)
@@ -1223,6 +1225,7 @@ class Capture:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         attach(sock, self.filter.program(index))
+        sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)  # reading sets the counters to zero
         return sock
 
     def describe(self) -> "dict[str, Any]":

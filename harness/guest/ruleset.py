@@ -194,6 +194,16 @@ class Rule:
     reject_with: str | None = None
     packets: int | None = None
 
+    @property
+    def excepts_sources(self) -> bool:
+        """Whether the rule is for every source but some (``ip saddr != {...} drop``)."""
+        return any(isinstance(c, Not) and _is_source(c.condition) for c in self.conditions)
+
+    def misses_by_source(self, packet: GuestPacket) -> bool:
+        """Whether the packet's source address is the only reason why the rule does not hold."""
+        missed = [condition for condition in self.conditions if condition.holds(packet) is False]
+        return bool(missed) and all(_is_source(condition) for condition in missed)
+
     def holds(self, packet: GuestPacket) -> bool | None:
         held: bool | None = True
         for condition in self.conditions:
@@ -203,6 +213,10 @@ class Rule:
             if this is None:
                 held = None
         return held
+
+
+def _is_source(condition: Condition) -> bool:
+    return isinstance(condition, AddressIn) and condition.side is Side.SOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +260,20 @@ class Ruleset:
 class Ruling:
     """What the filter does to a packet: the action and the chain and rule (None: the policy) that decided.
 
-    ``doubts`` are rules whose match could not be decided and that would have ruled otherwise.
+    ``doubts`` are rules whose match could not be decided and that would have ruled otherwise;
+    ``almost`` are rules before it that accept this packet, if only it came from another source.
     """
 
     action: Action
     chain: Chain | None = None
     rule: Rule | None = None
     doubts: tuple[Rule, ...] = ()
+    almost: tuple[Rule, ...] = ()
+
+    @property
+    def is_allow_list(self) -> bool:
+        """Whether it blocks because the source is not on a list: of accepts, or of exceptions to a drop."""
+        return self.blocks and (bool(self.almost) or (self.rule is not None and self.rule.excepts_sources))
 
     @property
     def blocks(self) -> bool:
@@ -271,6 +292,7 @@ class _Walk:
     packet: GuestPacket
     chains: Mapping[tuple[str, str, str, str], Chain]
     doubts: list[Rule] = field(default_factory=list)
+    almost: list[Rule] = field(default_factory=list)
 
 
 def judge(ruleset: Ruleset, packet: GuestPacket, hooks: tuple[Hook, ...]) -> Ruling:
@@ -283,7 +305,7 @@ def judge(ruleset: Ruleset, packet: GuestPacket, hooks: tuple[Hook, ...]) -> Rul
             decided = _walk(walk, base, 0)
             action, chain, rule = decided if decided is not None else (base.policy, base, None)
             if action in (Action.DROP, Action.REJECT):
-                return Ruling(action, chain, rule, tuple(walk.doubts))
+                return Ruling(action, chain, rule, tuple(walk.doubts), tuple(walk.almost))
     return Ruling(Action.ACCEPT, doubts=tuple(d for d in walk.doubts if d.action is not Action.ACCEPT))
 
 
@@ -293,6 +315,8 @@ def _walk(walk: _Walk, chain: Chain, depth: int) -> tuple[Action, Chain, Rule | 
         return None
     for rule in chain.rules:
         held = rule.holds(walk.packet)
+        if held is False and rule.action is Action.ACCEPT and rule.misses_by_source(walk.packet):
+            walk.almost.append(rule)
         if held is False or rule.action is Action.NONE:
             continue
         if held is None or rule.action is Action.UNKNOWN:

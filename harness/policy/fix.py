@@ -15,7 +15,7 @@ from harness.network.model import Direction, Network, NetworkSecurityGroup, Peer
 from harness.network.rules import CUSTOM_PRIORITIES
 from harness.policy.decision import Decision, DecisionKind, Way
 from harness.policy.peering import peering_between
-from harness.policy.trail import Drop
+from harness.policy.trail import Drop, Membership
 
 
 def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[str, ...]:
@@ -27,6 +27,8 @@ def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[
         return (_az("network nic update", ("ids", decision.nic_id), ("ip-forwarding", "true")),)
     if drop.cause is Cause.APPLIANCE_UNREACHABLE:
         return _appliance_address(decision)
+    if drop.lacking is not None:
+        return _join(network, drop.lacking)
     if drop.cause is Cause.ASYMMETRIC_RETURN:
         return (*_straighten(decisions), *_rule(network, drop))
     if decision.kind is DecisionKind.NSG:
@@ -52,6 +54,23 @@ def _route_names(route_id: str) -> tuple[tuple[str, str], ...]:
         _group(table),
         ("route-table-name", segment(table, "routeTables") or ""),
         ("name", segment(route_id, "routes") or ""),
+    )
+
+
+def _join(network: Network, lacking: Membership) -> tuple[str, ...]:
+    """Puts the end's IP configuration into the ASG that the allow rule names, beside those it has."""
+    nic, configuration = lacking.end.nic, lacking.end.configuration
+    if nic is None or configuration is None:
+        return ()
+    asg = network.asgs.get(lacking.asgs[0])
+    return (
+        _az(
+            "network nic ip-config update",
+            _group(nic.id),
+            ("nic-name", nic.name),
+            ("name", configuration.name),
+            ("application-security-groups", asg.id if asg is not None else lacking.asgs[0]),
+        ),
     )
 
 

@@ -19,15 +19,16 @@ from harness.network.model import (
     RouteSource,
     SecurityRule,
     key,
+    short_name,
 )
 from harness.policy.decision import DecisionKind, Way
 from harness.policy.ends import End
 from harness.policy.packet import Packet
 from harness.policy.peering import describe_fault, peering_fault
 from harness.policy.routing import effective_routes, select_route
-from harness.policy.security import deciding_rule
+from harness.policy.security import deciding_rule, missed_by_asg
 from harness.policy.tags import tag_scope
-from harness.policy.trail import Trail, nic_label
+from harness.policy.trail import Membership, Trail, nic_label
 from harness.report.text import plain
 
 NIC, SUBNET = "NIC", "subnet"
@@ -38,6 +39,9 @@ _CAUSES = {
     (SUBNET, Direction.INBOUND): Cause.SUBNET_NSG_INBOUND,
     (SUBNET, Direction.OUTBOUND): Cause.SUBNET_NSG_OUTBOUND,
 }
+
+
+_ENDS_CAUSES = frozenset({Cause.DEFAULT_DENY, *_CAUSES.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +133,21 @@ class Ports:
         if rule.access is Access.ALLOW:
             self._trail.allow(DecisionKind.NSG, where, why, object_id=group.id, nic=nic, rule=label)
             return rule
-        cause, vnets = self._cause(nic, level, direction, rule), None
+        cause, vnets, lacking = self._cause(nic, level, direction, rule), None, None
         if rule.default:
             vnets = self._peering_behind(nic, direction, packet, previous)
         if vnets is not None:
             fault = peering_fault(self._network, *vnets)
             cause = fault[0] if fault else cause
             why += f": {describe_fault(self._network, *vnets)}, so VirtualNetwork does not hold the other end"
+        missed = missed_by_asg(group, rule, packet, tag_scope(self._network, nic)) if vnets is None else None
+        if missed is not None and cause in _ENDS_CAUSES:
+            allowing, side = missed
+            end = self._source if side is Direction.OUTBOUND else self._target
+            asgs = allowing.source.asgs if side is Direction.OUTBOUND else allowing.destination.asgs
+            cause = Cause.ASG_MEMBERSHIP
+            why += f"; rule '{allowing.name}' would allow it, were {end.label} in {short_name(asgs[0])}"
+            lacking = Membership(end, asgs)
         raise self._trail.deny(
             cause,
             DecisionKind.NSG,
@@ -146,6 +158,7 @@ class Ports:
             rule=label,
             vnets=vnets,
             packet=packet,
+            lacking=lacking,
         )
 
     def _cause(self, nic: NetworkInterface, level: str, direction: Direction, rule: SecurityRule) -> Cause:

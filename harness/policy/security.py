@@ -12,6 +12,7 @@ from harness.errors import InputError
 from harness.model import Protocol
 from harness.network.model import (
     ANY_PORT,
+    Access,
     AddressSelector,
     Direction,
     IPAddress,
@@ -54,6 +55,29 @@ def deciding_rule(
         if None in sides:
             raise _unknown_tag(nsg, rule, packet, scope)
         return rule
+    return None
+
+
+def missed_by_asg(
+    nsg: NetworkSecurityGroup, denying: SecurityRule, packet: Packet, scope: TagScope
+) -> tuple[SecurityRule, Direction] | None:
+    """An allow rule before ``denying`` that an end misses only for want of any ASG, and that end's side.
+
+    The side is OUTBOUND for the packet's source, INBOUND for its destination. An end that has
+    an ASG, only not this rule's, is taken to be classified on purpose.
+    """
+    for rule in nsg.ordered(denying.direction):
+        if rule is denying:
+            return None
+        asked = _protocol_matches(rule, packet) and _ports_match(rule, packet)
+        if rule.access is not Access.ALLOW or not asked:
+            continue
+        source = _side_matches(rule.source, packet.source, packet.source_asgs, scope)
+        destination = _side_matches(rule.destination, packet.destination, packet.destination_asgs, scope)
+        if destination is True and source is False and rule.source.asgs and not packet.source_asgs:
+            return rule, Direction.OUTBOUND
+        if source is True and destination is False and rule.destination.asgs and not packet.destination_asgs:
+            return rule, Direction.INBOUND
     return None
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from harness.model import Cause
 from harness.network.model import Access, Network, NetworkInterface
 from harness.policy.decision import Decision, DecisionKind, EffectiveRoute, Way
+from harness.policy.ends import End
 from harness.policy.packet import Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """An end that would be let through, were its NIC in one of ``asgs`` (keys)."""
+
+    end: End
+    asgs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +28,14 @@ class Drop:
 
     ``packet`` is the one that rules denied, as they saw it. ``vnets`` are the virtual
     networks (keys) whose peering is at fault, if one is: the one that lacks it first.
+    ``lacking`` is the ASG membership that is missing, if one is.
     """
 
     cause: Cause | None
     decision: Decision
     vnets: tuple[str, str] | None = None
     packet: Packet | None = None
+    lacking: Membership | None = None
 
 
 class Dropped(Exception):
@@ -69,12 +80,13 @@ class Trail:
         route: EffectiveRoute | None = None,
         vnets: tuple[str, str] | None = None,
         packet: Packet | None = None,
+        lacking: Membership | None = None,
     ) -> Dropped:
         """Records the decision; the caller raises what it returns, which ends the journey."""
         decision = self._record(
             kind, Access.DENY, where, why, object_id=object_id, nic=nic, rule=rule, route=route
         )
-        return Dropped(Drop(cause, decision, vnets, packet))
+        return Dropped(Drop(cause, decision, vnets, packet, lacking))
 
     def _record(
         self,

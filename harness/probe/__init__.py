@@ -1,0 +1,1 @@
+"""The controller's side of real traffic: TCP, UDP, ICMP, captures, listeners. Typed, not judged."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from harness.agent.client import Agent
-from harness.agent.contract import CaptureFilter, ErrorKind, RequestError, UdpTarget
+from harness.agent.contract import CaptureFilter, Direction, ErrorKind, RequestError, UdpTarget
 from harness.errors import AgentError
 from harness.model import Protocol
 from harness.probe.capture import Capture, EndCapture
@@ -120,6 +120,7 @@ def observe(
     missing += [f"{end.machine}: {end.problem}" for end in (source_end, target_end) if end and end.problem]
     if target is None:
         missing.append(f"no agent behind {address}: what happened there is not known")
+    result = _with_local(result, source_end)
     local = result.local or (own or "", 0)
     seen = evaluate(
         ProbeKey(protocol, own or local[0], address, port, local[1], translated), source_end, target_end
@@ -181,6 +182,17 @@ def _probe(
         answering=there.saw_answer,
     )
     return summarize([attempt])
+
+
+def _with_local(result: ProbeResult, source: EndCapture | None) -> ProbeResult:
+    """A datagram proven before its sender reported: the source's capture knows the port it used."""
+    if result.local is not None or source is None:
+        return result
+    for record in source.records:
+        if record.direction is Direction.OUT and record.nonce and record.sport is not None:
+            last = replace(result.tries[-1], local=(record.src, record.sport))
+            return replace(result, tries=(*result.tries[:-1], last))
+    return result
 
 
 def _try(missing: list[str], machine: str, action: Callable[[], Result | None], fatal: bool) -> Result | None:

@@ -97,6 +97,13 @@ def _hint(error: OSError | None, where: str) -> str:
     )
 
 
+def _nameless_file() -> IO[bytes]:
+    """In memory where the system can, so that a full disk does not matter."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("azreach"), "w+b")
+    return tempfile.TemporaryFile()
+
+
 class ProxyCommand:
     """A command whose standard input and output are the connection: one end of a socket pair.
 
@@ -107,7 +114,7 @@ class ProxyCommand:
 
     def __init__(self, machine: str, argv: Sequence[str]) -> None:
         self.argv = tuple(argv)
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = _nameless_file()
         self.sock, theirs = socket.socketpair()
         try:
             self._child = subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -93,3 +94,21 @@ def test_it_ends_on_quit() -> None:
     with Session("here", ProcessConnection("here")) as session:
         session.agent.quit()
         assert session._process.exit_status(5.0) == 0
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="no prlimit on this machine")
+def test_more_targets_than_descriptors() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1000) as server,
+        Session("here", ProcessConnection("here", ("prlimit", "--nofile=120:120"))) as session,
+    ):
+        assert session.agent.facts().nofile == 120
+        target = {"address": "127.0.0.1", "port": server.getsockname()[1]}
+        # Each takes what the limit leaves; together they want more than there is.
+        requests = [
+            session.submit("tcp", targets=[target] * 200, timeout_ms=5000, hold_ms=20, abort=True)
+            for _ in range(4)
+        ]
+        for request in requests:
+            outcomes = {row["outcome"] for row in request.result(60)["results"]}
+            assert outcomes <= {"connected", "reset"}

@@ -127,7 +127,7 @@ NSG_CASES: dict[str, tuple[Network, Cause | None, str | None]] = {
             ),
             nsgs={"db": "n"},
         ),
-        Cause.SUBNET_NSG_INBOUND,
+        Cause.ASG_MEMBERSHIP,
         "n/deny-rest",
     ),
     "source-in-asg": (

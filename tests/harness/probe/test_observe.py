@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
+from harness.agent.contract import TcpTarget
+from harness.errors import AgentError
 from harness.model import Outcome, Protocol
 from harness.probe.listener import Lease
 from harness.probe.observe import Observation, observe
 from harness.probe.result import Proof
 from harness.probe.seen import Answer
+from harness.transport.process import ProcessConnection
+from harness.transport.session import Session
 from tests.harness.probe.conftest import Machine, Pair
 
 pytestmark = pytest.mark.lab
@@ -123,6 +131,9 @@ def test_case(pair: Pair, case: Case, family: int) -> None:
     assert (seen.answer_left, seen.answer_arrived) == (case.answer_left, case.answer_arrived)
     assert seen.syn_recv is case.syn_recv
     assert seen.probe.proof is case.proof
+    if case.left:
+        assert seen.probe.local is not None
+        assert seen.probe.local[1] > 0
     for end in (seen.source_capture, seen.target_capture):
         assert end is not None
         assert len(end.lines) == len(end.records)
@@ -192,3 +203,52 @@ def test_translated_source(pair: Pair) -> None:
         )
     assert seen.arrived_target is True
     assert seen.answer_left is ACCEPT
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_target_agent_that_dies_only_makes_its_end_unknown(pair: Pair, when: str) -> None:
+    prefix = ("ip", "netns", "exec", pair.b.namespace)
+    pair.b.nft("input", f"tcp dport {PORT} drop")
+    with Session("vm-b", ProcessConnection("vm-b", prefix)) as doomed, ThreadPoolExecutor(1) as pool:
+        pid = doomed.agent.hello().pid
+        if when == "before":
+            os.kill(pid, signal.SIGKILL)
+        watching = pool.submit(
+            observe,
+            pair.a.agent,
+            doomed.agent,
+            protocol=TCP,
+            address=pair.b.address4,
+            port=PORT,
+            timeout=1.0,
+        )
+        if when == "during":
+            while not doomed._last_id > 3 and not watching.done():  # captures are up, the probe is out
+                time.sleep(0.005)
+            os.kill(pid, signal.SIGKILL)
+        seen = watching.result(60)
+    assert seen.probe.outcome is Outcome.TIMEOUT
+    assert seen.left_source is True
+    assert seen.arrived_target is None
+    assert seen.answer_left is None
+    assert any("vm-b: the agent" in reason for reason in seen.missing), seen.missing
+
+
+def test_source_agent_that_is_dead_is_an_error(pair: Pair) -> None:
+    session = Session("vm-a", ProcessConnection("vm-a", ("ip", "netns", "exec", pair.a.namespace)))
+    session.close()
+    with pytest.raises(AgentError, match="vm-a: the session is closed"):
+        observe(session.agent, pair.b.agent, protocol=TCP, address=pair.b.address4, port=PORT)
+
+
+def test_busy_flow_is_not_mistaken_for_the_probe(pair: Pair) -> None:
+    """Other connections between the same machines, on the same port, at the same time."""
+    with Lease(pair.b.agent, TCP, PORT, allow_disruptive=True):
+        others = pair.a.agent
+        targets = [TcpTarget(pair.b.address4, PORT, nonce=f"other-{n}") for n in range(20)]
+        with ThreadPoolExecutor(1) as pool:
+            busy = pool.submit(others.tcp, targets)
+            seen = observe(others, pair.b.agent, protocol=TCP, address=pair.b.address4, port=PORT)
+            busy.result(30)
+    assert seen.probe.outcome is Outcome.CONNECTED
+    assert (seen.left_source, seen.arrived_target, seen.syn_recv) == (True, True, True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -147,6 +149,22 @@ def test_no_key_at_all(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with pytest.raises(AuthenticationError, match="the SSH agent has no key"):
         connect("box", sshd.ssh(key_file=None))
+
+
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="no ssh-agent on this machine")
+def test_key_from_the_ssh_agent(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "agent.sock"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as agent:
+        try:
+            while not path.exists():
+                time.sleep(0.01)
+            wrong = make_key(tmp_path / "wrong")
+            for key in (wrong, sshd.directory / "user_key"):
+                subprocess.run(["ssh-add", "-q", str(key)], check=True, stderr=subprocess.DEVNULL)
+            connect("box", sshd.ssh(key_file=None)).close()
+        finally:
+            agent.terminate()
 
 
 def direct(sshd: Sshd, host: str, port: int, timeout: float = 0.5) -> None:
