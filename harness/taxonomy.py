@@ -241,8 +241,8 @@ def _rows() -> tuple[CauseInfo, ...]:
         ),
         CauseInfo(
             Cause.PROCESS_STOPPED,
-            "The process is stopped (SIGSTOP, a debugger): the kernel still accepts for it, and then nothing comes.",
-            "the handshake completes, the connection stays in the accept queue, and the process's state is T",
+            "The process takes no connection (stopped by SIGSTOP or a debugger, or hung): the kernel accepts, then silence.",
+            "the handshake completes, and the connection stays in the accept queue (a stopped process has state T)",
             (
                 "ps -o pid,stat,wchan,cmd -p <pid>   # on <target>: state T is stopped",
                 "kill -CONT <pid>",

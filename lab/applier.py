@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from harness.errors import AzreachError
-from lab import linux, state, userns
+from lab import linux, state
 from lab.errors import LabError
-from lab.hosts.services import Service
 from lab.requirements import SEARCH_PATH
 from lab.state import LabDirectory
 
@@ -96,8 +95,10 @@ def _live(channel: Channel, directory: LabDirectory, source: str, owner: int | N
     machine: LabMachine | None = None
     try:
         if rootless:
+            from lab import userns
+
             userns.enter(lambda: _wait_for_map(channel))
-        # imported here, while the command that forked this process reads the lab file
+        # imported here, while the command that forked this process goes on and reads the lab file
         from lab.content import LabContent
         from lab.machine import LabMachine
         from lab.server import Server
@@ -151,6 +152,8 @@ def _stop(request: Mapping[str, Any] | None = None) -> NoReturn:  # noqa: ARG001
 
 
 def _operations(machine: LabMachine) -> dict[str, Operation]:
+    from lab.hosts.services import Service
+
     def service(request: Mapping[str, Any]) -> Service:
         return Service.parse(request["service"])
 

@@ -85,7 +85,7 @@ class Fabric:
         """Wires ports into the VMs' network namespaces (file descriptors by VM name) and configures the guest
         side as Azure's DHCP does: addresses, and the default route on the primary NIC.
 
-        Raises FabricError that names the port which could not be wired; those wired before it stay.
+        Raises FabricError that names the port which could not be wired; none of them is attached then.
         """
         for port in ports:
             if port.id in self._ports:
@@ -103,6 +103,9 @@ class Fabric:
                 with inside(netns[port.vm]):
                     _configure_guest(port)
         except OSError as error:
+            for port in ports:
+                self._ports.pop(port.id, None)
+            self._unwire([port.id for port in ports])
             raise FabricError(f"cannot attach a port: {error.strerror}") from error
         self._reconcile()
 
@@ -146,11 +149,13 @@ class Fabric:
         """Removes all wires and gives up the namespace, which ends with it. May be called again."""
         if self._netns < 0:
             return
-        self._unwire(list(self._ports))
-        self._ports.clear()
-        self._rtnetlink.close()
-        os.close(self._netns)
-        self._netns = -1
+        try:
+            self._unwire(list(self._ports))
+        finally:
+            self._ports.clear()
+            self._rtnetlink.close()
+            os.close(self._netns)
+            self._netns = -1
 
     def _open_ipv6(self, ports: Sequence[Port]) -> None:
         for port in ports:

@@ -25,6 +25,7 @@ MS_PRIVATE = 0x40000
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_PF_EXITING = 0x4
 
 # clone(2) is the one call without a usable libc form: glibc's wrapper wants a stack and a function
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
@@ -83,7 +84,7 @@ def set_process_name(name: str) -> None:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started (clock ticks since boot), None if there is none or it is a zombie.
+    """When a process started (clock ticks since boot), None if there is none or it is at its end.
 
     A pid together with its start time names one process for ever; a pid alone is reused.
     """
@@ -92,7 +93,8 @@ def start_time(pid: int) -> int | None:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    is_ending = fields[0] in ("Z", "X") or int(fields[6]) & _PF_EXITING
+    return None if is_ending else int(fields[19])
 
 
 def is_running(pid: int, started: int) -> bool:

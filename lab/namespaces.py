@@ -9,6 +9,7 @@ what the files say (``lab.hosts``).
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import select
@@ -16,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from lab.requirements import SEARCH_PATH, tool
 _ENTER = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWPID | linux.CLONE_NEWUTS
 _CREDENTIALS = struct.Struct("iII")
 _RUNNING = b"\0"
+_REAPING_SECONDS = 0.3
 
 ENVIRONMENT = {
     "PATH": SEARCH_PATH,
@@ -176,9 +179,10 @@ class NamespaceDriver:
             self._nursery = 0
         guests = list(self.guests.values())
         for guest in guests:
-            signal.pidfd_send_signal(guest.pidfd, signal.SIGKILL) if _lives(guest.pidfd) else None
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(guest.pidfd, signal.SIGKILL)
+        _await_ends(guests)
         for guest in guests:
-            _lives(guest.pidfd, wait=True)
             os.close(guest.netns)
             os.close(guest.pidfd)
         self.guests.clear()
@@ -255,10 +259,28 @@ def _joined(directories: Iterable[Path]) -> str:
     return ":".join(texts)
 
 
-def _lives(pidfd: int, *, wait: bool = False) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return not poll.poll(None if wait else 0)
+def _await_ends(guests: Iterable[Guest]) -> None:
+    """Waits until killed VMs are gone, or as gone as they can be.
+
+    A process that entered a VM from outside and lost its parent (an SSH client that was killed) is
+    for the machine's pid 1 to reap, and a VM's pid 1 stays until then: empty, without namespaces.
+    """
+    deadline = time.monotonic() + _REAPING_SECONDS
+    for guest in guests:
+        poll = select.poll()
+        poll.register(guest.pidfd, select.POLLIN)
+        while not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not linux.is_running(guest.pid, guest.start_time) and not _has_namespaces(guest.pid):
+                break
+            deadline = time.monotonic() + _REAPING_SECONDS
+
+
+def _has_namespaces(pid: int) -> bool:
+    try:
+        os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115 - a link that leads to no path
+    except OSError:
+        return False
+    return True
 
 
 def _enter_and_spawn(guest: Guest, argv: Sequence[str], output: int, report: socket.socket, cwd: str) -> None:

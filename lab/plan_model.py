@@ -21,8 +21,6 @@ FABRIC_GATEWAY6 = IPv6Address("fe80::1234:5678:9abc")
 """The IPv6 default gateway of every Azure VM."""
 PLATFORM_ADDRESS = IPv4Address("168.63.129.16")
 """Azure's host VIP: probes, DHCP, DNS (Azure: what-is-ip-address-168-63-129-16)."""
-METADATA_ADDRESS = IPv4Address("169.254.169.254")
-"""Azure's instance metadata service."""
 MTU = 1500
 
 

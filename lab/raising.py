@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import InputError
-from lab import applier, neighbours, requirements, state, userns
+from lab import applier, requirements, state
 from lab.applier import Channel
 from lab.errors import LabError
 from lab.state import LabDirectory
@@ -62,6 +62,8 @@ def _map_ids(channel: Channel) -> None:
     message = channel.receive()
     if "error" in message:
         raise LabError(message["error"], hint=message["hint"])
+    from lab import userns
+
     userns.map_ids(message["map_ids_of"])
     channel.send({"mapped": True})
 
@@ -72,6 +74,8 @@ def _hand_over(channel: Channel, path: Path, note: Callable[[str], None]) -> Non
 
     content = load_content(path)
     # here, since without root the applier does not see the machine's own settings
+    from lab import neighbours
+
     if os.geteuid() != 0 and (text := neighbours.shortage(content.vm_count)):
         note(text)
     try:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import userns
 from lab.errors import RequirementError
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -59,9 +58,11 @@ def check(*, rootless: bool | None = None) -> None:
             hint=f"{sudo}apt-get install {' '.join(packages)}",
         )
     if rootless:
+        from lab import userns
+
         if commands := userns.enabling_commands():
             raise RequirementError(
-                "this machine does not let ordinary users make user namespaces, and a lab without root needs them",
+                "a lab without root needs user namespaces, which are switched off for ordinary users here",
                 hint="; ".join(commands),
             )
         for file in (Path("/etc/subuid"), Path("/etc/subgid")):

@@ -26,7 +26,7 @@ from lab import linux, neighbours
 from lab.errors import LabError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
-_GRACE_MS = 15_000
+_REAPING_MS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class ProcessRecord:
             # after the pidfd is open: now the pid cannot pass to another process unseen
             if self.running:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                await_end(pidfd, None)
+                # a VM whose dead are not reaped outside stays for ever, though empty
+                while not await_end(pidfd, _REAPING_MS) and self.running:
+                    pass
         finally:
             os.close(pidfd)
 

@@ -32,7 +32,9 @@ def no_namespaces() -> str | None:
         )
     except OSError as error:
         return str(error)
-    return None if done.returncode == 0 else f"{done.stderr.strip()} (run the tests as root)"
+    if done.returncode == 0:
+        return None
+    return done.stderr.strip() + (" (run the tests as root)" if os.geteuid() != 0 else "")
 
 
 @functools.cache

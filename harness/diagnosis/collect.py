@@ -24,6 +24,7 @@ from harness.errors import AgentError
 from harness.guest.addresses import IP_COMMAND, read_addresses
 from harness.guest.firewall import Firewall, read_firewall
 from harness.guest.listeners import SS_COMMAND, Listener, read_listeners
+from harness.guest.queue import Stalled, stalled_listener
 from harness.model import Flow, Protocol
 from harness.network.model import IPAddress
 from harness.probe.listener import Lease
@@ -88,7 +89,7 @@ class Collector:
             accounted=self._accounted(target.machine),
         )
         if evidence.success:
-            return evidence
+            return replace(evidence, stalled=_ask(_nothing, _stalled, target.agent, evidence))
         self._progress("collecting evidence from both ends")
         return self._explain(evidence, source, target.agent)
 
@@ -184,6 +185,14 @@ def _ask(otherwise: Callable[[AgentError], Fact], question: Callable[..., Fact],
 def _sockets(agent: Agent) -> tuple[Listener, ...] | None:
     result = agent.run(*SS_COMMAND)
     return read_listeners(result.stdout) if result.exit_code == 0 else None
+
+
+def _stalled(agent: Agent | None, evidence: FlowEvidence) -> Stalled | None:
+    """Whether the process behind a completed handshake takes the connection."""
+    address, flow = evidence.target.address, evidence.flow
+    if agent is None or address is None or flow.port is None or flow.protocol is not Protocol.TCP:
+        return None
+    return stalled_listener(agent, address, flow.port)
 
 
 def _interface(agent: Agent, towards: IPAddress) -> str | None:

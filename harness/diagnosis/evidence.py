@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.guest.firewall import Firewall
 from harness.guest.listeners import Listener
+from harness.guest.queue import Stalled
 from harness.guest.ruleset import INBOUND_HOOKS, OUTBOUND_HOOKS, GuestPacket, Ruling, judge
 from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
@@ -91,6 +92,7 @@ class FlowEvidence:
     prediction_problem: str | None = None
     local_tests: tuple[LocalTest, ...] = ()
     stand_in: StandIn | None = None
+    stalled: Stalled | None = None
     accounted: frozenset[tuple[Protocol, int]] = field(default_factory=frozenset)
 
     @property

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from harness.diagnosis.evidence import End, FlowEvidence, Traffic
 from harness.diagnosis.place import Located, Place
-from harness.guest.ruleset import Action, Ruling
+from harness.guest.ruleset import Action, Rule, Ruling
 from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
 from harness.probe.seen import Answer
 from harness.taxonomy import TAXONOMY, fix
+
+
+_LIMITS = ("connlimit", "hashlimit", "-m limit", "-m recent", "ct count", "limit rate")
 
 
 def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
@@ -68,8 +71,22 @@ def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
         rejects = refused
     else:
         return None
-    cause = Cause.INBOUND_REJECT if rejects else Cause.INBOUND_DROP
+    cause = _inbound_cause(ruling, rejects=rejects)
     return Located(Place.TARGET_GUEST, _finding(cause, evidence, evidence.target, ruling, chain="INPUT"))
+
+
+def _inbound_cause(ruling: Ruling | None, *, rejects: bool) -> Cause:
+    if ruling is not None and ruling.is_allow_list:
+        return Cause.ALLOW_LIST
+    if ruling is not None and not ruling.blocks and any(_is_limit(rule) for rule in ruling.doubts):
+        return Cause.CONNECTION_LIMIT
+    return Cause.INBOUND_REJECT if rejects else Cause.INBOUND_DROP
+
+
+def _is_limit(rule: Rule) -> bool:
+    """Whether the rule blocks by a count: of connections, of packets in a time."""
+    blocks = rule.action in (Action.DROP, Action.REJECT)
+    return blocks and any(word in rule.text for word in _LIMITS)
 
 
 def _stopped_in_guest(evidence: FlowEvidence, traffic: Traffic, refused: bool) -> bool:

@@ -26,7 +26,7 @@ def judge(evidence: FlowEvidence) -> Diagnosis:
     located = sorted(chain.from_iterable(step(evidence) for step in STEPS), key=lambda item: item.place)
     findings = tuple(item.finding for item in located)
     traffic = evidence.traffic
-    if evidence.success:
+    if evidence.success and not findings:
         verdict = Verdict.HEALTHY
     else:
         verdict = Verdict.FAULT if findings and traffic is not None else Verdict.INCONCLUSIVE

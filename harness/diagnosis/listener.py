@@ -20,11 +20,17 @@ SYSTEM_PORTS = frozenset({22, 53, 67, 68, 111, 123, 323, 546, 631, 5353, 5355})
 
 def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
     """The one reason why no socket of the target takes this flow, if there is one."""
+    if evidence.stalled is not None:
+        return (
+            Located(Place.LISTENER, _finding(Cause.PROCESS_STOPPED, evidence, (evidence.stalled.socket,))),
+        )
     if evidence.success or evidence.flow.protocol is Protocol.ICMP:
         return ()
     listening, serving = evidence.listening, evidence.serving
-    if listening is None or serving is None or serving:
+    if listening is None or serving is None:
         return ()
+    if serving:
+        return _not_accepting(evidence, serving)
     if any(test.outcome.success for test in evidence.local_tests if not test.address.is_loopback):
         return ()  # the VM itself connects to that address: the socket table was read at another moment
     moved: tuple[Listener, ...] = ()
@@ -33,9 +39,21 @@ def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
         cause = Cause.OTHER_PORT if moved else Cause.NO_PROCESS
     elif all(socket.loopback for socket in listening):
         cause = Cause.LOOPBACK_ONLY
+    elif evidence.target.address is not None and not any(
+        evidence.target.address.version in socket.families for socket in listening
+    ):
+        cause = Cause.ADDRESS_FAMILY
     else:
         cause = Cause.OTHER_ADDRESS
     return (Located(Place.LISTENER, _finding(cause, evidence, listening or moved)),)
+
+
+def _not_accepting(evidence: FlowEvidence, serving: tuple[Listener, ...]) -> tuple[Located, ...]:
+    """A socket is there, and its queue of connections is full."""
+    silent = evidence.traffic is not None and evidence.traffic.outcome is Outcome.TIMEOUT
+    if silent and any(socket.backlog_full for socket in serving):
+        return (Located(Place.LISTENER, _finding(Cause.BACKLOG_FULL, evidence, serving)),)
+    return ()
 
 
 def _unaccounted(evidence: FlowEvidence) -> tuple[Listener, ...]:
@@ -61,7 +79,7 @@ def _finding(cause: Cause, evidence: FlowEvidence, sockets: tuple[Listener, ...]
             f"{_address(socket)}:{socket.port} {', '.join(socket.processes)}".strip()
             for socket in sockets[:5]
         )
-        detail = f"{where} has {shown}, not {evidence.target.address}:{port}."
+        detail = f"{where} has {shown}; asked for was {evidence.target.address}:{port}."
     else:
         detail = f"No socket of {where} is bound to port {port}/{evidence.flow.protocol}."
     return Finding(
@@ -71,6 +89,7 @@ def _finding(cause: Cause, evidence: FlowEvidence, sockets: tuple[Listener, ...]
             Evidence(
                 EvidenceKind.COMMAND, where, detail, " ".join(SS_COMMAND), "\n".join(s.text for s in sockets)
             ),
+            *_states(evidence),
             *_local(evidence),
             *_stand_in(evidence),
             *evidence.probe_evidence,
@@ -81,6 +100,14 @@ def _finding(cause: Cause, evidence: FlowEvidence, sockets: tuple[Listener, ...]
 
 def _address(socket: Listener) -> str:
     return str(socket.address) if socket.address is not None else "*"
+
+
+def _states(evidence: FlowEvidence) -> tuple[Evidence, ...]:
+    if evidence.stalled is None:
+        return ()
+    waiting = f"{evidence.stalled.socket.queued} connections wait and none is accepted"
+    summary = "; ".join((waiting, *evidence.stalled.states))
+    return (Evidence(EvidenceKind.COMMAND, evidence.target.name, summary, "cat /proc/<pid>/stat"),)
 
 
 def _local(evidence: FlowEvidence) -> tuple[Evidence, ...]:

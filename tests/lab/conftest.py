@@ -33,13 +33,14 @@ def state_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def lab_command(state_root: Path) -> Command:
     """Runs ``azreach lab`` with the given words."""
 
-    def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, input: str | None = None) -> subprocess.CompletedProcess[str]:  # noqa: A002
         return subprocess.run(
             [sys.executable, "-m", "lab", *words],
             capture_output=True,
             text=True,
             check=False,
-            **{"stdin": subprocess.DEVNULL, **options},  # type: ignore[call-overload,arg-type]
+            # an empty input rather than this test run's own
+            input=input or "",
         )
 
     return run

@@ -19,7 +19,7 @@ from lab.netlink import inside, new_netns
 
 PATIENCE = 3.0
 """Seconds to wait for what must come."""
-SILENCE = 0.25
+SILENCE = 0.4
 """Seconds after which what did not come counts as silence; an answer takes well under a millisecond."""
 
 ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806

@@ -53,9 +53,12 @@ def test_a_rule_is_effective_when_put_returns_and_gone_after_delete(three_tier: 
     rule_id = f"{resource(three_tier, 'nsg-db-nic')['id']}/securityRules/DenySql"
     assert connects(three_tier, "web-01", "10.0.3.4", 1433)
     three_tier.put_resource(rule_id, rule("Deny"))
-    assert rule_id in load_snapshot(three_tier.directory / "network.json").nsgs[
-        rule_id.rpartition("/securityRules/")[0].lower()
-    ].rules.__repr__()
+    assert (
+        rule_id
+        in load_snapshot(three_tier.directory / "network.json")
+        .nsgs[rule_id.rpartition("/securityRules/")[0].lower()]
+        .rules.__repr__()
+    )
     assert not connects(three_tier, "web-01", "10.0.3.4", 1433, timeout=0.3)
     assert three_tier.counters()[rule_id] == 1
     three_tier.delete_resource(rule_id)
@@ -144,7 +147,10 @@ def test_tcp_echoes_after_its_banner(three_tier: Lab) -> None:
         "import socket; s = socket.create_connection(('10.0.3.4', 1433)); f = s.makefile('rwb');"
         "print(f.readline()); f.write(b'x' * 300000 + b'\\n'); f.flush(); print(len(f.readline()))"
     )
-    assert three_tier.run("web-01", ["python3", "-c", script]).stdout == "b'azreach db-01 1433/tcp\\r\\n'\n300001\n"
+    assert (
+        three_tier.run("web-01", ["python3", "-c", script]).stdout
+        == "b'azreach db-01 1433/tcp\\r\\n'\n300001\n"
+    )
 
 
 def test_run_passes_input_output_and_status(three_tier: Lab) -> None:

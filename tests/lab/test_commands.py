@@ -46,7 +46,14 @@ def test_up_prints_the_environment_file_and_nothing_else(lab_command: Command) -
 @pytest.mark.lab(rootless=True)
 def test_exec_passes_everything_through(lab_command: Command, three_tier: Lab) -> None:
     result = lab_command(
-        "exec", three_tier.name, "web-01", "--", "sh", "-c", "cat; echo e >&2; exit 42", input="in", stdin=None
+        "exec",
+        three_tier.name,
+        "web-01",
+        "--",
+        "sh",
+        "-c",
+        "cat; echo e >&2; exit 42",
+        input="in",
     )
     assert (result.returncode, result.stdout, result.stderr) == (42, "in", "e\n")
     flags = lab_command("exec", three_tier.name, "web-01", "echo", "-n", "--name", "--", "x")
@@ -66,7 +73,8 @@ def test_a_background_process_lives_until_down(lab_command: Command) -> None:
     lab_command("exec", "background", "web-01", "--", "sh", "-c", "sleep 6543 >/dev/null 2>&1 &")
     assert "sleep 6543" in lab_command("exec", "background", "web-01", "ps", "-e", "-o", "args").stdout
     assert lab_command("down", "background").returncode == 0
-    assert "sleep 6543" not in subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True).stdout
+    everything = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sleep 6543" not in everything
 
 
 @pytest.mark.lab(rootless=True)
@@ -97,7 +105,7 @@ def test_vm_names_that_are_no_host_names_stay_text(lab_command: Command, tmp_pat
     resources = load_content(source_path("three-tier")).resources
     text = json.dumps({"resources": resources})
     for old, new in zip(["web-01", "web-02", "app-01", "db-01"], names, strict=False):
-        text = text.replace(f'/{old}"', f"/{json.dumps(new)[1:-1]}\"").replace(
+        text = text.replace(f'/{old}"', f'/{json.dumps(new)[1:-1]}"').replace(
             f'"name": "{old}"', f'"name": {json.dumps(new)}'
         )
     path = tmp_path / "odd names.json"
@@ -128,7 +136,9 @@ def test_an_interrupted_up_leaves_nothing(state_root: Path, tmp_path: Path, dela
         time.sleep(delay)
         up.send_signal(signal.SIGINT)
         up.communicate()
-    eventually(lambda: not any("interrupted" in words for words in processes_of(state_root)), "a process is left")
+    eventually(
+        lambda: not any("interrupted" in words for words in processes_of(state_root)), "a process is left"
+    )
     for directory in state.directories():
         if directory.name == "interrupted":
             # the interruption came after the lab stood, or before it had begun
@@ -183,6 +193,7 @@ def test_help_lists_every_command_without_loading_them() -> None:
     result = CliRunner().invoke(group, ["--help"])
     for name in ("up", "down", "list", "env", "exec", "shell", "faults", "break", "mend"):
         assert f"\n  {name} " in result.output
-    script = "import sys, lab.commands; print(sorted({'pydantic', 'yaml', 'cryptography', 'subprocess'} & set(sys.modules)))"
+    heavy = {"pydantic", "yaml", "cryptography", "subprocess"}
+    script = f"import sys, lab.commands; print(sorted({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert loaded == "[]\n"

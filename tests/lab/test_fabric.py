@@ -493,8 +493,10 @@ def test_mistakes_of_a_caller_are_named() -> None:
         lab.fabric.detach([1])
         with pytest.raises(FabricError, match="its VM a has no network namespace"):
             lab.fabric.attach([port], {})
-        with hosts("fresh") as others, pytest.raises(FabricError, match="p1"):
-            lab.fabric.attach([port, port], {"a": others["fresh"].netns})
+        with hosts("fresh") as others:
+            with pytest.raises(FabricError, match="p1"):
+                lab.fabric.attach([port, port], {"a": others["fresh"].netns})
+            lab.fabric.attach([port], {"a": others["fresh"].netns})
 
 
 def test_a_refused_script_gives_nfts_own_words() -> None:

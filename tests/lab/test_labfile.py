@@ -115,7 +115,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str
 
 
 def test_a_full_subnet_is_an_error(tmp_path: Path) -> None:
-    text = VALID.replace("10.0.1.0/24", "10.0.1.0/29").replace("10.0.1.9", "10.0.1.6").replace("count: 2", "count: 9")
+    text = (
+        VALID.replace("10.0.1.0/24", "10.0.1.0/29")
+        .replace("10.0.1.9", "10.0.1.6")
+        .replace("count: 2", "count: 9")
+    )
     with pytest.raises(InputError, match=r"lab.yaml:23: .*no free address left"):
         load_lab_file(write(tmp_path, text))
 
@@ -138,7 +142,9 @@ VALUES = st.one_of(
     st.integers(-5, 70000),
     st.floats(),
     st.text(max_size=12),
-    st.sampled_from(["10.0.0.0/8", "10.0.1.4", "::1", "web", "{n}", "{n:02}", "*", "80/tcp", "Internet", "a/b"]),
+    st.sampled_from(
+        ["10.0.0.0/8", "10.0.1.4", "::1", "web", "{n}", "{n:02}", "*", "80/tcp", "Internet", "a/b"]
+    ),
     st.lists(st.text(max_size=5), max_size=3),
     st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
 )
@@ -156,7 +162,9 @@ def mutated(draw: st.DrawFn) -> str:
         holders: list[Any] = [data]
         _collect(data, holders)
         holder = draw(st.sampled_from([item for item in holders if item]))
-        key = draw(st.sampled_from(sorted(holder, key=str) if isinstance(holder, dict) else range(len(holder))))
+        key = draw(
+            st.sampled_from(sorted(holder, key=str) if isinstance(holder, dict) else range(len(holder)))
+        )
         action = draw(st.integers(0, 2))
         if action == 0:
             holder[key] = draw(VALUES)
@@ -183,8 +191,10 @@ def test_a_damaged_file_is_accepted_whole_or_refused_by_name(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    refusal = None
     try:
         content = load_content(path)
         build_plan(network_from_resources(content.resources, content.origin))
     except AzreachError as error:
-        assert "damaged.yaml" in str(error) or "/subscriptions/" in str(error)
+        refusal = str(error)
+    assert refusal is None or "damaged.yaml" in refusal or "/subscriptions/" in refusal

@@ -26,8 +26,12 @@ def test_private_directories_are_unseen_outside(three_tier: Lab) -> None:
 
 def test_existing_files_and_directories_of_etc_and_var_can_be_changed(three_tier: Lab) -> None:
     before = Path("/etc/passwd").read_text(encoding="utf-8")
-    three_tier.run("web-01", ["sh", "-c", "echo '# x' >> /etc/passwd; touch /etc/ssh/new /var/lib/new /var/log/new"])
-    three_tier.run("web-01", ["sh", "-c", "rm -r /etc/default; mkdir /etc/default; test -z \"$(ls /etc/default)\""])
+    three_tier.run(
+        "web-01", ["sh", "-c", "echo '# x' >> /etc/passwd; touch /etc/ssh/new /var/lib/new /var/log/new"]
+    )
+    three_tier.run(
+        "web-01", ["sh", "-c", 'rm -r /etc/default; mkdir /etc/default; test -z "$(ls /etc/default)"']
+    )
     assert Path("/etc/passwd").read_text(encoding="utf-8") == before
 
 
@@ -93,7 +97,9 @@ def ssh(lab: Lab, vm: str, *words: str, user: str | None = None) -> subprocess.C
 @pytest.mark.parametrize(("user", "uid"), [(None, "0"), ("azureuser", "1000")])
 def test_sshd_lets_in_whoever_has_the_labs_key(three_tier: Lab, user: str | None, uid: str) -> None:
     result = ssh(three_tier, "web-01", "hostname; id -u; pwd", user=user)
-    assert result.stdout.split() == ["web-01", uid, "/root" if uid == "0" else "/home/azureuser"], result.stderr
+    assert result.stdout.split() == ["web-01", uid, "/root" if uid == "0" else "/home/azureuser"], (
+        result.stderr
+    )
 
 
 def test_the_entry_of_one_vm_never_leads_into_another(three_tier: Lab) -> None:
@@ -126,4 +132,6 @@ except LabError as error:
 driver.destroy()
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert result.stdout.startswith("one: the VM could not be made: ") or "nursery" in result.stderr, result.stderr
+    assert result.stdout.startswith("one: the VM could not be made: ") or "nursery" in result.stderr, (
+        result.stderr
+    )

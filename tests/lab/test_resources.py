@@ -51,7 +51,9 @@ def test_ids_and_read_only_sides_are_as_a_get_returns_them() -> None:
     assert nic["virtualMachine"] == {"id": named(TIERS, "db-01")["id"]}
     assert nic["ipConfigurations"][0]["properties"]["privateIPAddress"] == "10.0.3.4"
     assert nic["macAddress"].startswith("00-0D-3A-")
-    assert named(TIERS, "nsg-db-nic")["properties"]["networkInterfaces"] == [{"id": named(TIERS, "db-01-nic")["id"]}]
+    assert named(TIERS, "nsg-db-nic")["properties"]["networkInterfaces"] == [
+        {"id": named(TIERS, "db-01-nic")["id"]}
+    ]
 
 
 def test_a_peering_is_connected_while_both_sides_are_there() -> None:
@@ -163,5 +165,5 @@ def test_addresses_are_the_lowest_free_ones(taken: set[int], wanted: int) -> Non
 
 @pytest.mark.parametrize("address", ["10.0.0.3", "10.0.0.15", "10.0.1.4"])
 def test_addresses_that_azure_keeps_are_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="reserved|not in the subnet"):
+    with pytest.raises(ValueError, match=r"reserved|not in the subnet"):
         AddressPool([ip_network("10.0.0.0/28")]).take(ip_address(address))

@@ -98,7 +98,11 @@ def _processes(uid: int) -> list[int]:
     found = []
     for directory in Path("/proc").iterdir():
         try:
-            if directory.name.isdigit() and directory.stat().st_uid == uid and (directory / "cmdline").read_bytes():
+            if (
+                directory.name.isdigit()
+                and directory.stat().st_uid == uid
+                and (directory / "cmdline").read_bytes()
+            ):
                 found.append(int(directory.name))
         except OSError:
             continue
@@ -108,7 +112,9 @@ def _processes(uid: int) -> list[int]:
 def _usable_python(user: User) -> str:
     """This python may lie where only root may look."""
     for python in (sys.executable, "/usr/bin/python3"):
-        result = user.run(python, "-c", "import lab.commands, pydantic_core, yaml, cryptography.hazmat.bindings._rust")
+        result = user.run(
+            python, "-c", "import lab.commands, pydantic_core, yaml, cryptography.hazmat.bindings._rust"
+        )
         if result.returncode == 0:
             return python
     pytest.skip(f"no python here that an ordinary user may run with this project: {result.stderr[-200:]}")
@@ -128,7 +134,9 @@ def test_the_lab_is_the_users_own(user: User, environment_path: Path) -> None:
 
 
 def test_root_of_a_vm_is_root_in_it(user: User, environment_path: Path) -> None:
-    result = user.lab("exec", "three-tier", "web-01", "--", "sh", "-c", "id -u; hostname; ip -br link show eth0")
+    result = user.lab(
+        "exec", "three-tier", "web-01", "--", "sh", "-c", "id -u; hostname; ip -br link show eth0"
+    )
     assert result.stdout.split()[:3] == ["0", "web-01", "eth0@if1001"]
 
 
@@ -163,7 +171,17 @@ def test_sshd_lets_both_users_in(user: User, environment_path: Path, login: str,
     machine = load_environment(environment_path).machine("db-01").ssh
     assert machine.proxy_command is not None
     result = user.run(
-        *("ssh", "-F", "none", "-i", str(machine.key_file), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
+        *(
+            "ssh",
+            "-F",
+            "none",
+            "-i",
+            str(machine.key_file),
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+        ),
         *("-o", f"ProxyCommand={shlex.join(machine.proxy_command)}"),
         *("-o", f"UserKnownHostsFile={machine.known_hosts}", "-o", "StrictHostKeyChecking=yes"),
         *(f"{login}@{machine.host}", "id -u; hostname"),
@@ -178,7 +196,9 @@ def test_a_killed_applier_takes_everything_with_it(user: User) -> None:
 
     def gone() -> bool:
         stats = [Path(f"/proc/{vm['pid']}/stat") for vm in record["vms"]]
-        return all(not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z" for stat in stats)
+        return all(
+            not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z" for stat in stats
+        )
 
     eventually(gone, "a VM outlives its lab")
     assert user.lab("down", "hub-spoke").returncode == 0
@@ -201,5 +221,7 @@ def test_without_subordinate_ids_the_cure_is_named(user: User) -> None:
         subprocess.run(["usermod", flag, f"{match[1]}-{last}", user.name], check=True)
     result = user.lab("up", "three-tier")
     assert (result.returncode, result.stdout) == (2, "")
-    assert f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user.name}" in result.stderr
+    assert (
+        f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user.name}" in result.stderr
+    )
     assert "Traceback" not in result.stderr

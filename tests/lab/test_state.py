@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 import subprocess
 from pathlib import Path
 
@@ -136,7 +137,8 @@ def test_host_names_are_safe_and_unique(names: list[str]) -> None:
     for name in result.values():
         assert name
         assert len(name) <= 63
-        assert name[0] not in "-." and set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+        assert name[0] not in "-."
+        assert set(name) <= set(string.ascii_letters + string.digits + "._-")
 
 
 @pytest.mark.parametrize("text", ["80/tcp", "53/udp", "127.0.0.1:80/tcp", "[::1]:80/tcp"])
@@ -144,7 +146,9 @@ def test_services_are_written_as_they_are_read(text: str) -> None:
     assert str(Service.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "80", "80/icmp", "0/tcp", "65536/tcp", "x:80/tcp", "-1/tcp", "80/tcp ", "٣/tcp"])
+@pytest.mark.parametrize(
+    "text", ["", "80", "80/icmp", "0/tcp", "65536/tcp", "x:80/tcp", "-1/tcp", "80/tcp ", "٣/tcp"]
+)
 def test_what_is_no_service_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         Service.parse(text)
@@ -173,7 +177,5 @@ def test_subordinate_ids_are_found_by_uid_or_refused_with_the_cure(tmp_path: Pat
 def test_switched_off_user_namespaces_name_the_switch(tmp_path: Path) -> None:
     (tmp_path / "kernel").mkdir()
     (tmp_path / "kernel/apparmor_restrict_unprivileged_userns").write_text("1\n")
-    assert enabling_commands(tmp_path) == [
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-    ]
+    assert enabling_commands(tmp_path) == ["sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"]
     assert enabling_commands(tmp_path / "none") == []

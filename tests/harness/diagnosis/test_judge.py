@@ -15,6 +15,7 @@ from harness.errors import InconclusiveError
 from harness.guest.firewall import Firewall
 from harness.guest.iptables import read_iptables
 from harness.guest.listeners import Listener, read_listeners
+from harness.guest.queue import Stalled
 from harness.guest.ruleset import Ruleset
 from harness.model import Cause, Flow, Outcome, Protocol, Verdict
 from harness.network.model import Access
@@ -83,11 +84,18 @@ DROP_IN = rules("-A INPUT -p tcp -m tcp --dport 1433 -j DROP")
 REJECT_IN = rules("-A INPUT -p tcp -m tcp --dport 1433 -j REJECT --reject-with tcp-reset")
 DROP_OUT = rules("-A OUTPUT -p tcp -m tcp --dport 1433 -j DROP")
 DROP_ANSWERS = rules("-A OUTPUT -p tcp -m tcp --sport 1433 -j DROP")
-DOUBTFUL = rules("-A INPUT -p tcp -m connlimit --connlimit-above 1 -j DROP")
+DOUBTFUL = rules("-A INPUT -p tcp -m u32 --u32 0x0=0x1 -j DROP")
+LIMIT = rules("-A INPUT -p tcp -m connlimit --connlimit-above 1 -j DROP")
+ALLOW_LIST = rules(
+    "-A INPUT -s 10.0.9.0/24 -p tcp -m tcp --dport 1433 -j ACCEPT\n-A INPUT -p tcp --dport 1433 -j DROP"
+)
+EXCEPTIONS = rules("-A INPUT ! -s 10.0.9.0/24 -p tcp -m tcp --dport 1433 -j REJECT")
 UNREADABLE = Firewall(None, problem="reading firewall rules needs root")
 LOOPBACK = 'tcp LISTEN 0 128 127.0.0.1:1433 0.0.0.0:* users:(("sqlservr",pid=7,fd=3))'
 ELSEWHERE = 'tcp LISTEN 0 128 0.0.0.0:1434 0.0.0.0:* users:(("sqlservr",pid=7,fd=3))'
 OTHER_NIC = 'tcp LISTEN 0 128 10.0.9.9:1433 0.0.0.0:* users:(("sqlservr",pid=7,fd=3))'
+FULL = "tcp LISTEN 2 1 0.0.0.0:1433 0.0.0.0:*"
+ONLY_6 = "tcp LISTEN 0 128 [::]:1433 [::]:*"
 DECLARED = frozenset({(Protocol.TCP, 1433)})
 
 CASES: dict[str, tuple[FlowEvidence, list[Cause]]] = {
@@ -118,6 +126,22 @@ CASES: dict[str, tuple[FlowEvidence, list[Cause]]] = {
         evidence(NEVER_LEFT, source={"firewall": UNREADABLE}),
         [Cause.OUTBOUND_DROP],
     ),
+    "drop, a limit": (evidence(SILENT_AT_TARGET, target={"firewall": LIMIT}), [Cause.CONNECTION_LIMIT]),
+    "allow-list": (evidence(SILENT_AT_TARGET, target={"firewall": ALLOW_LIST}), [Cause.ALLOW_LIST]),
+    "allow-list of exceptions": (evidence(REFUSED, target={"firewall": EXCEPTIONS}), [Cause.ALLOW_LIST]),
+    "full accept queue": (
+        evidence(SILENT_AT_TARGET, target={"listeners": sockets(FULL), "firewall": UNREADABLE}),
+        [Cause.BACKLOG_FULL],
+    ),
+    "a full accept queue whose port is blocked as well": (
+        evidence(SILENT_AT_TARGET, target={"listeners": sockets(FULL), "firewall": DROP_IN}),
+        [Cause.INBOUND_DROP, Cause.BACKLOG_FULL],
+    ),
+    "stopped process": (
+        evidence(CONNECTED, stalled=Stalled(read_listeners(LISTENS)[0], ("sqlservr (pid 7): state T",))),
+        [Cause.PROCESS_STOPPED],
+    ),
+    "other family": (evidence(REFUSED, target={"listeners": sockets(ONLY_6)}), [Cause.ADDRESS_FAMILY]),
     "no process": (evidence(REFUSED, target={"listeners": sockets(SSHD)}), [Cause.NO_PROCESS]),
     "loopback only": (evidence(REFUSED, target={"listeners": sockets(LOOPBACK)}), [Cause.LOOPBACK_ONLY]),
     "other address": (evidence(REFUSED, target={"listeners": sockets(OTHER_NIC)}), [Cause.OTHER_ADDRESS]),
@@ -191,13 +215,6 @@ INCONCLUSIVE: dict[str, tuple[FlowEvidence, str]] = {
     ),
     "neither capture nor rules": (
         evidence(BLIND_TIMEOUT, target={"firewall": UNREADABLE}, source={"firewall": UNREADABLE}),
-        "needs root",
-    ),
-    "full accept queue": (
-        evidence(
-            SILENT_AT_TARGET,
-            target={"listeners": sockets("tcp LISTEN 2 1 0.0.0.0:1433 0.0.0.0:*"), "firewall": UNREADABLE},
-        ),
         "needs root",
     ),
     "no route on the source": (evidence(replace(NEVER_LEFT, outcome=Outcome.NO_ROUTE)), "no route"),
