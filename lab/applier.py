@@ -111,6 +111,7 @@ def _live(channel: Channel, directory: LabDirectory, source: str, owner: int | N
             lambda text: channel.send({"note": text}),
         )
         server = Server(directory.path, _operations(machine))
+        server.watch(machine.lifeline, _stop)
         if owner is not None:
             server.watch(owner, _stop)
         channel.send({"ready": str(directory.environment)})
@@ -120,12 +121,19 @@ def _live(channel: Channel, directory: LabDirectory, source: str, owner: int | N
     except AzreachError as error:
         _tell(channel, error)
         return 1
+    except EOFError:
+        # the command that raises the lab is gone
+        return 1
     except OSError as error:
         traceback.print_exc()
         _tell(channel, LabError(f"the lab could not be raised: {error}"))
         return 1
-    except (EOFError, SystemExit):
-        # the command that raises the lab is gone, or this process was told to end
+    except Exception as error:
+        traceback.print_exc()
+        _tell(channel, LabError(f"the lab's applier failed: {type(error).__name__}: {error}"))
+        return 1
+    except SystemExit:
+        # this process was told to end
         return 1
     finally:
         if machine is not None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from ipaddress import ip_network
 from typing import Any
 
 from harness.errors import InputError
-from harness.network.model import key, short_name
+from harness.network.model import IPAddress, key, short_name
 from lab.changes import ArmChange
 
 Resource = dict[str, Any]
@@ -46,6 +47,43 @@ class ArmView:
             return self._by_key[wanted]
         vnet = self._by_key[wanted.rpartition("/subnets/")[0]]
         return next(subnet for subnet in vnet["properties"]["subnets"] if key(subnet["id"]) == wanted)
+
+    def nic_with_address(self, address: str) -> Resource:
+        """The NIC that has ``address``."""
+        for resource in self._by_key.values():
+            if str(resource.get("type", "")).lower() == "microsoft.network/networkinterfaces" and any(
+                config["properties"].get("privateIPAddress") == address
+                for config in resource["properties"]["ipConfigurations"]
+            ):
+                return resource
+        raise InputError(f"no NIC of the lab has {address}")
+
+    def any_appliance(self) -> Resource:
+        """The NIC of a VM that forwards."""
+        for resource in self._by_key.values():
+            if resource.get("properties", {}).get("enableIPForwarding"):
+                return resource
+        raise InputError("the lab has no appliance (a NIC with enableIPForwarding)")
+
+    def vm_of(self, nic: Resource) -> str:
+        """The name of the VM that has ``nic``."""
+        return short_name(nic["properties"]["virtualMachine"]["id"])
+
+    def route_to_appliance(self, subnet: Resource, target: IPAddress) -> Resource:
+        """The route of ``subnet`` that takes ``target`` to a virtual appliance."""
+        reference = subnet["properties"].get("routeTable")
+        table = (
+            self._by_key[key(reference["id"])] if reference is not None else {"properties": {"routes": []}}
+        )
+        fitting = [
+            route
+            for route in table["properties"]["routes"]
+            if route["properties"]["nextHopType"] == "VirtualAppliance"
+            and target in ip_network(route["properties"]["addressPrefix"])
+        ]
+        if not fitting:
+            raise InputError(f"subnet '{subnet['name']}' has no route to {target} through an appliance")
+        return max(fitting, key=lambda route: ip_network(route["properties"]["addressPrefix"]).prefixlen)
 
     def attach_rule(self, owner: Resource, direction: str, rule: Mapping[str, Any]) -> list[ArmChange]:
         """A rule that comes first in the NSG of ``owner`` (a NIC or a subnet), which is made if need be."""

@@ -36,6 +36,7 @@ class Lab:
     def __init__(self, directory: LabDirectory, record: LabRecord) -> None:
         self._directory = directory
         self._record = record
+        self._vms = {vm.name: vm for vm in record.vms}
 
     @classmethod
     def open(cls, name: str) -> Self:
@@ -69,14 +70,14 @@ class Lab:
     @property
     def vms(self) -> Mapping[str, VmRecord]:
         """VM name -> what is known of it (pid, NICs, declared services)."""
-        return {vm.name: vm for vm in self._record.vms}
+        return self._vms
 
     def vm(self, name: str) -> VmRecord:
         """One VM; raises UnknownNameError that lists the VMs there are."""
         try:
-            return self.vms[name]
+            return self._vms[name]
         except KeyError:
-            known = ", ".join(list(self.vms)[:20])
+            known = ", ".join(list(self._vms)[:20])
             raise UnknownNameError(f"no VM '{name}' in lab '{self.name}'", hint=f"it has: {known}") from None
 
     # -- inside VMs
@@ -224,7 +225,8 @@ def raise_lab(source: Path | str, name: str | None = None, owner_pid: int | None
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
     if result.returncode:
-        message, _, hint = result.stderr.strip().removeprefix("Error: ").partition("\n")
+        # what precedes it are notes
+        message, _, hint = result.stderr.strip().rpartition("Error: ")[2].partition("\n")
         raise LabError(message or f"lab: status {result.returncode}", hint=hint.strip())
     return Lab.open(Path(result.stdout.strip()).parent.name)
 

@@ -23,6 +23,8 @@ MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 
+MNT_DETACH = 0x2
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PF_EXITING = 0x4
@@ -57,6 +59,11 @@ def mount(source: str | None, target: str, kind: str | None, flags: int = 0, dat
     encoded = [text if text is None else os.fsencode(text) for text in (source, target, kind, data)]
     result = _libc.mount(encoded[0], encoded[1], encoded[2], flags, encoded[3])
     _checked(result, f"mount {kind or 'bind'} on {target}")
+
+
+def unmount(target: str) -> None:
+    """umount2(2), at once for new users and later for those who still have files open there."""
+    _checked(_libc.umount2(os.fsencode(target), MNT_DETACH), f"unmount {target}")
 
 
 def clone(flags: int) -> int:

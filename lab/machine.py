@@ -69,6 +69,11 @@ class LabMachine:
         self._write_files(keys)
         self._directory.write_record(self._record(complete=True))
 
+    @property
+    def lifeline(self) -> int:
+        """A fd that becomes readable when the VMs have died all at once."""
+        return self._driver.lifeline
+
     def close(self) -> None:
         """Ends every VM and the fabric; may be called in any state."""
         self._driver.destroy()

@@ -117,6 +117,8 @@ class NamespaceDriver:
         self._orders, theirs = socket.socketpair()
         self._nursery = _start_nursery(theirs)
         theirs.close()
+        self.lifeline = os.pidfd_open(self._nursery)
+        """Becomes readable when the nursery dies, and its VMs with it."""
         self.guests: dict[str, Guest] = {}
 
     def create(
@@ -176,6 +178,7 @@ class NamespaceDriver:
             os.kill(self._nursery, signal.SIGKILL)
             os.waitpid(self._nursery, 0)
             self._orders.close()
+            os.close(self.lifeline)
             self._nursery = 0
         guests = list(self.guests.values())
         for guest in guests:

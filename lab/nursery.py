@@ -8,6 +8,7 @@ and its VMs with it. Not for anything that happens in a VM later.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import marshal
 import os
@@ -33,6 +34,7 @@ Order = tuple[str, str, str, str, str, tuple[Spec, ...]]
 """Label, init program, stage, lower directories of /etc and of /var, VMs."""
 
 _PRIVATE = ("etc", "var", "run", "tmp", "root", "home")
+_COVERED = ("/proc/", "/sys/", "/dev/pts")
 _MODES = {"tmp": 0o1777, "root": 0o700}
 
 
@@ -44,6 +46,7 @@ def main() -> None:
     # a mount namespace that VMs are cloned from, unseen by the machine
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    _drop_covered()
     # dead VMs vanish by themselves; the applier watches them by pidfd
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.disable()
@@ -54,6 +57,17 @@ def main() -> None:
         order: Order = marshal.loads(_exactly(orders, LENGTH.unpack(header)[0]))
         with socket.socket(fileno=fds[0]) as report:
             _carry_out(order, report)
+
+
+def _drop_covered() -> None:
+    """Takes away the mounts that every VM would copy only to cover them."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split(" ", 5)[4] for line in file]
+    for point in reversed(points):
+        if point.startswith(_COVERED):
+            # without root they are locked; then they stay, covered
+            with contextlib.suppress(OSError):
+                linux.unmount(point)
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

@@ -37,6 +37,7 @@ def raise_here(
         applier.run(theirs, directory, str(source), owner_fd)
     theirs.close()
     try:
+        state.write_first_record(directory, str(source), pid)
         channel = Channel(ours)
         if os.geteuid() != 0:
             _map_ids(channel)

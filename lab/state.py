@@ -27,6 +27,7 @@ from lab.errors import LabError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 _REAPING_MS = 300
+_TOKEN = "token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class LabDirectory:
     """The files of one lab."""
 
     path: Path
+    token: str = ""
+    """Says which life of a lab of this name is meant; empty: whichever is there."""
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,6 +159,14 @@ class LabDirectory:
     @property
     def snapshot(self) -> Path:
         return self.path / "network.json"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the directory is still that of the life of the lab which is meant."""
+        try:
+            return not self.token or (self.path / _TOKEN).read_text() == self.token
+        except OSError:
+            return False
 
     @property
     def log(self) -> Path:
@@ -229,7 +240,7 @@ def claim(name: str, source: str) -> LabDirectory:
     """
     check_name(name)
     with locked() as root:
-        directory = LabDirectory(root / name)
+        directory = LabDirectory(root / name, os.urandom(8).hex())
         record = directory.record()
         if record is not None and record.applier.running:
             raise LabError(
@@ -238,11 +249,21 @@ def claim(name: str, source: str) -> LabDirectory:
             )
         if directory.path.exists():
             _remove(directory)
-        directory.path.mkdir(mode=0o700)
-        directory.stage.mkdir(mode=0o700)
-        me = ProcessRecord.of(os.getpid())
-        directory.write_record(LabRecord(name, me, source, rootless=os.geteuid() != 0))
+        try:
+            directory.path.mkdir(mode=0o700)
+            directory.stage.mkdir(mode=0o700)
+            (directory.path / _TOKEN).write_text(directory.token)
+            write_first_record(directory, source, os.getpid())
+        except OSError as error:
+            shutil.rmtree(directory.path, ignore_errors=True)
+            raise LabError(f"{directory.path}: {error.strerror or error}") from error
     return directory
+
+
+def write_first_record(directory: LabDirectory, source: str, pid: int) -> None:
+    """Says which process the lab depends on while it is being raised."""
+    rootless = os.geteuid() != 0
+    directory.write_record(LabRecord(directory.name, ProcessRecord.of(pid), source, rootless=rootless))
 
 
 def find(name: str) -> LabDirectory:
@@ -276,12 +297,15 @@ def environments() -> dict[str, Path]:
 
 
 def remove(directory: LabDirectory) -> None:
-    """Ends whatever of a lab still runs, and removes its directory."""
+    """Ends whatever of a lab still runs, and removes its directory; nothing if another has its name by now."""
     record = directory.record()
+    if not directory.is_current:
+        return
     if record is not None and record.applier.pid != os.getpid():
         record.applier.kill()
     with locked():
-        _remove(directory)
+        if directory.is_current:
+            _remove(directory)
 
 
 @contextlib.contextmanager

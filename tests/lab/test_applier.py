@@ -265,3 +265,10 @@ def test_up_and_down_many_times(state_root: Path) -> None:
     for _ in range(10):
         take_down(raise_lab("hub-spoke", "again").name)
     eventually(lambda: not network_namespaces() - before, "network namespaces are left")
+
+
+def test_the_death_of_all_vms_ends_the_lab(state_root: Path) -> None:
+    lab = raise_lab("three-tier", "orphaned")
+    parent = Path(f"/proc/{next(iter(lab.vms.values())).pid}/stat").read_text(encoding="latin-1")
+    os.kill(int(parent.rpartition(")")[2].split()[1]), signal.SIGKILL)
+    eventually(lambda: not lab.directory.exists(), "the lab goes on without VMs")

@@ -179,3 +179,13 @@ def test_switched_off_user_namespaces_name_the_switch(tmp_path: Path) -> None:
     (tmp_path / "kernel/apparmor_restrict_unprivileged_userns").write_text("1\n")
     assert enabling_commands(tmp_path) == ["sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"]
     assert enabling_commands(tmp_path / "none") == []
+
+
+def test_an_earlier_life_of_a_lab_leaves_the_later_one_alone(root: Path) -> None:
+    earlier = state.claim("one", "f.yaml")
+    earlier.write_record(LabRecord("one", ProcessRecord(os.getpid(), 1), "f.yaml", rootless=False))
+    later = state.claim("one", "f.yaml")
+    state.remove(earlier)
+    assert later.is_current
+    state.remove(later)
+    assert not later.path.exists()
