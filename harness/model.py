@@ -53,6 +53,7 @@ class Cause(StrEnum):
     INBOUND_DROP = "guest-firewall/inbound-drop"
     INBOUND_REJECT = "guest-firewall/inbound-reject"
     OUTBOUND_DROP = "guest-firewall/outbound-drop"
+    FORWARD_DROP = "guest-firewall/forward-drop"
     ALLOW_LIST = "guest-firewall/allow-list"
     CONNECTION_LIMIT = "guest-firewall/connection-limit"
     ANSWERS_DROPPED = "guest-firewall/answers-dropped"

@@ -172,6 +172,15 @@ def _rows() -> tuple[CauseInfo, ...]:
             _FIREWALL_ALLOW,
         ),
         CauseInfo(
+            Cause.FORWARD_DROP,
+            "The firewall of the appliance in the path drops or rejects what it should forward.",
+            "the packet enters the appliance and does not leave it, and a rule of its forward chain blocks it",
+            (
+                "nft insert rule <family> <table> <chain> ip saddr <source> ip daddr <target> accept   # nftables",
+                "iptables -I FORWARD -s <source> -d <target> -j ACCEPT   # iptables",
+            ),
+        ),
+        CauseInfo(
             Cause.ALLOW_LIST,
             "The target's own firewall allows the port to some sources, and this one is not among them.",
             "the flow is blocked, and a rule before the block would accept it from another source",

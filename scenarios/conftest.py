@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Case = Scenario | Healthy | ExpectedFlow
 Record = Callable[[str, object], None]
 
+LAB_TIMEOUT = 1.0
+"""Seconds of silence that count in the lab, where an answer takes less than a millisecond."""
+
 _NUMBERS = {step: number for number, step in enumerate(Step)}
 
 
@@ -73,7 +76,7 @@ def stages() -> Iterator[Callable[[str], tuple[Lab, Diagnoser]]]:
     def stage(topology: str) -> tuple[Lab, Diagnoser]:
         if topology not in raised:
             lab = raise_lab(topology, f"scenarios-{os.getpid()}-{len(raised)}", owner_pid=os.getpid())
-            raised[topology] = lab, Diagnoser(load_environment(lab.environment_path))
+            raised[topology] = lab, Diagnoser(load_environment(lab.environment_path), timeout=LAB_TIMEOUT)
         return raised[topology]
 
     yield stage

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.scenario import Healthy
 
-SCENARIOS = (Healthy("three-tier"), Healthy("hub-spoke"))
+SCENARIOS = (Healthy("three-tier"), Healthy("hub-spoke"), Healthy("dual-stack"))
 
 
 def test_declared_flows(case: Any, check: Callable[[Any], None]) -> None:

@@ -14,11 +14,22 @@ from harness.scenario import Scenario
 
 STEP = Step.LISTENER
 
+_UDP = "db-01:53/udp"
+_V6: dict[str, Any] = {"topology": "dual-stack", "family": 6}
+
 SCENARIOS = (
     Scenario("no-process", Cause.NO_PROCESS),
     Scenario("loopback-only", Cause.LOOPBACK_ONLY),
     Scenario("other-port", Cause.OTHER_PORT),
-    Scenario("no-process", Cause.NO_PROCESS, target="db-01:53/udp", name="no-process-udp"),
+    Scenario("other-address", Cause.OTHER_ADDRESS),
+    Scenario("backlog-full", Cause.BACKLOG_FULL),
+    Scenario("process-stopped", Cause.PROCESS_STOPPED),
+    Scenario("no-process", Cause.NO_PROCESS, target=_UDP, name="no-process-udp"),
+    Scenario("loopback-only", Cause.LOOPBACK_ONLY, target=_UDP, name="loopback-only-udp"),
+    Scenario("other-family", Cause.ADDRESS_FAMILY, **_V6, name="ipv4-only-asked-by-ipv6"),
+    Scenario("no-process", Cause.NO_PROCESS, **_V6, name="no-process-ipv6"),
+    Scenario("loopback-only", Cause.LOOPBACK_ONLY, **_V6, name="loopback-only-ipv6"),
+    Scenario("backlog-full", Cause.BACKLOG_FULL, **_V6, name="backlog-full-ipv6"),
 )
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from harness.agent.client import Agent
 from harness.agent.contract import RequestError
+from harness.diagnosis import transits
 from harness.diagnosis.azure_view import AzureView
 from harness.diagnosis.ends import Ends, Party
 from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn
@@ -52,6 +53,7 @@ class Collector:
         progress: Callable[[str], None],
     ) -> None:
         self._environment = environment
+        self._sessions = sessions
         self._azure = azure
         self._ends = Ends(environment, sessions, azure)
         self._allow_disruptive = allow_disruptive
@@ -91,7 +93,13 @@ class Collector:
         if evidence.success:
             return replace(evidence, stalled=_ask(_nothing, _stalled, target.agent, evidence))
         self._progress("collecting evidence from both ends")
-        return self._explain(evidence, source, target.agent)
+        evidence = self._explain(evidence, source, target.agent)
+        network = self._azure.network()
+        if network is not None and transits.wanted(evidence):
+            self._progress("looking at the appliances in the path")
+            passed = transits.look(evidence, network, self._environment, self._sessions, source)
+            evidence = replace(evidence, transits=passed)
+        return evidence
 
     def _accounted(self, machine: str | None) -> frozenset[tuple[Protocol, int]]:
         """What the target is meant to serve: its declared services and the flows that are declared to it."""

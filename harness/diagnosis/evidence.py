@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from harness.guest.firewall import Firewall
 from harness.guest.listeners import Listener
 from harness.guest.queue import Stalled
-from harness.guest.ruleset import INBOUND_HOOKS, OUTBOUND_HOOKS, GuestPacket, Ruling, judge
+from harness.guest.ruleset import FORWARD_HOOKS, INBOUND_HOOKS, OUTBOUND_HOOKS, GuestPacket, Ruling, judge
 from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.policy.decision import Explanation
@@ -78,6 +78,23 @@ class StandIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Transit:
+    """An appliance in the path: what its NIC saw, whether its guest forwards, what its filter does.
+
+    ``answer``: the flow's answer was watched for, since the request had arrived. None: not known.
+    """
+
+    name: str
+    arrived: bool | None = None
+    left: bool | None = None
+    answer: bool = False
+    forwards: bool | None = None
+    firewall: Firewall | None = None
+    packets: tuple[Evidence, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FlowEvidence:
     """Everything that the steps judge.
 
@@ -93,6 +110,7 @@ class FlowEvidence:
     local_tests: tuple[LocalTest, ...] = ()
     stand_in: StandIn | None = None
     stalled: Stalled | None = None
+    transits: tuple[Transit, ...] = ()
     accounted: frozenset[tuple[Protocol, int]] = field(default_factory=frozenset)
 
     @property
@@ -150,6 +168,14 @@ class FlowEvidence:
     def answer_at_source(self) -> Ruling | None:
         """What the source's own firewall does to the answer on its way in."""
         return self._ruling(self.source, answer=True, inbound=True)
+
+    def forwarding_at(self, transit: Transit) -> Ruling | None:
+        """What an appliance's own filter does to the packet that it was watched for."""
+        if transit.firewall is None or transit.firewall.ruleset is None:
+            return None
+        # which NIC it enters and leaves by is not known: rules that ask for one are in doubt
+        packet = self._packet(answer=transit.answer, interface=None, inbound=True)
+        return judge(transit.firewall.ruleset, packet, FORWARD_HOOKS) if packet is not None else None
 
     def _ruling(self, end: End, *, answer: bool, inbound: bool) -> Ruling | None:
         if end.firewall is None or end.firewall.ruleset is None:

@@ -11,13 +11,14 @@ then this step is silent and the judge says what is missing.
 
 from __future__ import annotations
 
-from harness.diagnosis.evidence import End, FlowEvidence, Traffic
+from dataclasses import replace
+
+from harness.diagnosis.evidence import End, FlowEvidence, Traffic, Transit
 from harness.diagnosis.place import Located, Place
 from harness.guest.ruleset import Action, Rule, Ruling
 from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
 from harness.probe.seen import Answer
 from harness.taxonomy import TAXONOMY, fix
-
 
 _LIMITS = ("connlimit", "hashlimit", "-m limit", "-m recent", "ct count", "limit rate")
 
@@ -28,6 +29,7 @@ def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
         return ()
     found = (
         _outbound(evidence, evidence.traffic),
+        *(_forward(evidence, transit) for transit in evidence.transits),
         _inbound(evidence, evidence.traffic),
         _answers(evidence, evidence.traffic),
     )
@@ -49,6 +51,17 @@ def _outbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
     return Located(
         Place.SOURCE_GUEST, _finding(Cause.OUTBOUND_DROP, evidence, evidence.source, ruling, chain="OUTPUT")
     )
+
+
+def _forward(evidence: FlowEvidence, transit: Transit) -> Located | None:
+    """The firewall of an appliance stops what the appliance should forward."""
+    ruling = evidence.forwarding_at(transit)
+    if transit.left is not False or transit.arrived is not True or not _blocks(ruling):
+        return None
+    appliance = End(transit.name, firewall=transit.firewall)
+    found = _finding(Cause.FORWARD_DROP, evidence, appliance, ruling, chain="FORWARD", answer=transit.answer)
+    place = Place.ANSWER_NETWORK if transit.answer else Place.SOURCE_NETWORK
+    return Located(place, replace(found, evidence=(*found.evidence, *transit.packets)))
 
 
 def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
@@ -129,13 +142,18 @@ def _blocks(ruling: Ruling | None) -> bool:
     return ruling is not None and ruling.blocks
 
 
-def _finding(cause: Cause, evidence: FlowEvidence, end: End, ruling: Ruling | None, *, chain: str) -> Finding:
+def _finding(
+    cause: Cause, evidence: FlowEvidence, end: End, ruling: Ruling | None, *, chain: str, answer: bool = False
+) -> Finding:
     rule = _rule_evidence(end, ruling)
+    ends = [str(item.address or item.name) for item in (evidence.source, evidence.target)]
+    if answer:
+        ends.reverse()
     values = {
         "protocol": evidence.flow.protocol.value,
         "port": str(evidence.flow.port),
-        "source": str(evidence.source.address or evidence.source.name),
-        "target": str(evidence.target.address or evidence.target.name),
+        "source": ends[0],
+        "target": ends[1],
         "chain": chain,
     }
     if ruling is not None and ruling.chain is not None:
@@ -164,15 +182,13 @@ def _rule_evidence(end: End, ruling: Ruling | None) -> Evidence | None:
     if ruling is not None and ruling.blocks:
         rule = ruling.rule
         seen = f" ({rule.packets} packets)" if rule is not None and rule.packets is not None else ""
-        return Evidence(
-            EvidenceKind.RULE, end.name, f"{end.name}: {ruling.describe()}{seen}", command, ruling.describe()
-        )
+        return Evidence(EvidenceKind.RULE, end.name, f"{ruling.describe()}{seen}", command)
     if ruling is not None and ruling.doubts:
         lines = "\n".join(rule.text for rule in ruling.doubts)
         return Evidence(
             EvidenceKind.RULE,
             end.name,
-            f"{end.name}: one of {len(ruling.doubts)} rules that depend on more than the packet",
+            f"one of {len(ruling.doubts)} rules that depend on more than the packet",
             command,
             lines,
         )

@@ -66,6 +66,7 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
     if traffic is None:
         return tuple(reasons) or ("no probe could be sent",)
     reasons += traffic.missing
+    reasons += [transit.problem for transit in evidence.transits if transit.problem]
     if traffic.outcome is Outcome.NO_ROUTE:
         reasons.append(
             f"{evidence.source.name} itself has no route to {evidence.target.address}:"

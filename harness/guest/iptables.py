@@ -37,6 +37,7 @@ _PRIORITY = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
 _HOOKS = {
     "PREROUTING": Hook.PREROUTING,
     "INPUT": Hook.INPUT,
+    "FORWARD": Hook.FORWARD,
     "OUTPUT": Hook.OUTPUT,
     "POSTROUTING": Hook.POSTROUTING,
 }

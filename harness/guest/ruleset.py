@@ -20,17 +20,19 @@ MAX_JUMPS = 64
 
 
 class Hook(StrEnum):
-    """Netfilter hooks that a packet to or from the guest itself passes."""
+    """Netfilter hooks that a packet to, from or through the guest passes."""
 
     INGRESS = "ingress"
     PREROUTING = "prerouting"
     INPUT = "input"
+    FORWARD = "forward"
     OUTPUT = "output"
     POSTROUTING = "postrouting"
     EGRESS = "egress"
 
 
 INBOUND_HOOKS = (Hook.INGRESS, Hook.PREROUTING, Hook.INPUT)
+FORWARD_HOOKS = (Hook.INGRESS, Hook.PREROUTING, Hook.FORWARD, Hook.POSTROUTING, Hook.EGRESS)
 OUTBOUND_HOOKS = (Hook.OUTPUT, Hook.POSTROUTING, Hook.EGRESS)
 
 

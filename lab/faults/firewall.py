@@ -116,6 +116,14 @@ def _allow_list_iptables(site: Site) -> list[Change]:
     ]
 
 
+def _forward_nft(site: Site) -> list[Change]:
+    return _nft_table(site.appliance_vm, "forward", [f"{_nft_match(site)} counter drop"])
+
+
+def _forward_iptables(site: Site) -> list[Change]:
+    return [_rule(site, site.appliance_vm, "FORWARD", (*site.protocol_words, "-j", "DROP"))]
+
+
 def _prerouting_nft(site: Site) -> list[Change]:
     rule = f"{_nft_match(site)} counter drop"
     return _nft_table(site.flow.target, "prerouting", [rule], priority=-300)
@@ -173,6 +181,8 @@ FAULTS = (
         "iptables on the target allows the port to other sources only",
         _allow_list_iptables,
     ),
+    Fault("forward-drop-nftables", "nftables on the appliance in the path drops", _forward_nft),
+    Fault("forward-drop-iptables", "iptables on the appliance in the path drops", _forward_iptables),
     Fault("prerouting-drop-nftables", "nftables on the target drops before routing", _prerouting_nft),
     Fault("raw-drop-iptables", "iptables' raw table on the target drops", _raw_iptables),
     Fault(

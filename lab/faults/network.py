@@ -8,7 +8,6 @@ from ipaddress import ip_interface
 from typing import Any
 
 from harness.network.model import IPAddress
-from lab.arm_view import Resource
 from lab.changes import ArmChange, Change, GuestChange
 from lab.faults.site import Fault, Site
 
@@ -53,14 +52,9 @@ def _source_not_in_asg(site: Site) -> list[Change]:
     return [ArmChange(before["id"], before, after)]
 
 
-def _udr_missing(site: Site) -> list[Change]:
-    route = _route_to_appliance(site)
-    return [ArmChange(route["id"], route, None)]
-
-
 def _appliance_gone(site: Site) -> list[Change]:
     """The route still names the address that the appliance had before it was replaced."""
-    before = _route_to_appliance(site)
+    before = site.route_to_appliance
     after = deepcopy(before)
     hop = ip_interface(before["properties"]["nextHopIpAddress"]).ip
     after["properties"]["nextHopIpAddress"] = str(hop + 100)
@@ -68,14 +62,14 @@ def _appliance_gone(site: Site) -> list[Change]:
 
 
 def _appliance_without_ip_forwarding(site: Site) -> list[Change]:
-    before = _appliance(site)
+    before = site.appliance
     after = deepcopy(before)
     after["properties"]["enableIPForwarding"] = False
     return [ArmChange(before["id"], before, after)]
 
 
 def _appliance_guest_not_forwarding(site: Site) -> list[Change]:
-    vm = site.arm.vm_of(_appliance(site))
+    vm = site.appliance_vm
     family = "ipv4.ip_forward" if site.target.version == 4 else "ipv6.conf.all.forwarding"
     return [
         GuestChange(vm, ("sysctl", "-q", "-w", f"net.{family}=0"), ("sysctl", "-q", "-w", f"net.{family}=1"))
@@ -83,7 +77,7 @@ def _appliance_guest_not_forwarding(site: Site) -> list[Change]:
 
 
 def _appliance_nsg(site: Site) -> list[Change]:
-    return [*site.arm.attach_rule(_appliance(site), "Inbound", _denial(site))]
+    return [*site.arm.attach_rule(site.appliance, "Inbound", _denial(site))]
 
 
 def _asymmetric_return(site: Site) -> list[Change]:
@@ -106,16 +100,6 @@ def _asymmetric_return(site: Site) -> list[Change]:
         "destinationPortRange": "*",
     }
     return [*arm.attach_route(target_subnet, route), *arm.attach_rule(appliance, "Inbound", answers)]
-
-
-def _route_to_appliance(site: Site) -> Resource:
-    arm = site.arm
-    return arm.route_to_appliance(arm.subnet_of(arm.nic_of(site.flow.source)), site.target)
-
-
-def _appliance(site: Site) -> Resource:
-    """The NIC of the appliance through which the flow goes."""
-    return site.arm.nic_with_address(_route_to_appliance(site)["properties"]["nextHopIpAddress"])
 
 
 FAULTS = (
@@ -141,7 +125,6 @@ FAULTS = (
     Fault(
         "route-to-none", "a user-defined route of the source's subnet sends the flow to None", _route_to_none
     ),
-    Fault("udr-missing", "the source's route through the appliance is gone", _udr_missing),
     Fault(
         "appliance-gone", "the source's route names an appliance's address that nobody has", _appliance_gone
     ),

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from harness.errors import InputError
 from harness.model import Flow, Protocol
 from harness.network.model import IPAddress
-from lab.arm_view import ArmView
+from lab.arm_view import ArmView, Resource
 from lab.changes import Change
 from lab.client import Lab
 
@@ -26,6 +26,21 @@ class Site:
     @property
     def arm(self) -> ArmView:
         return ArmView(self.lab.resources())
+
+    @property
+    def route_to_appliance(self) -> Resource:
+        """The source's route that takes the flow to an appliance; raises InputError where there is none."""
+        arm = self.arm
+        return arm.route_to_appliance(arm.subnet_of(arm.nic_of(self.flow.source)), self.target)
+
+    @property
+    def appliance(self) -> Resource:
+        """The NIC of the appliance through which the flow goes."""
+        return self.arm.nic_with_address(self.route_to_appliance["properties"]["nextHopIpAddress"])
+
+    @property
+    def appliance_vm(self) -> str:
+        return self.arm.vm_of(self.appliance)
 
     @property
     def protocol_words(self) -> tuple[str, ...]:
