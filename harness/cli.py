@@ -24,7 +24,10 @@ from harness.errors import AzreachError
 _COMMANDS = {
     "causes": "harness.commands.causes:causes",
     "diagnose": "harness.commands.diagnose:diagnose",
+    "doctor": "harness.commands.doctor:doctor",
+    "env": "harness.commands.env:env",
     "explain": "harness.commands.explain:explain",
+    "matrix": "harness.commands.matrix:matrix",
     "probe": "harness.commands.probe:probe",
 }
 
@@ -72,8 +75,12 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line; never returns, never shows a traceback for wrong input."""
+    if hasattr(sys.stdout, "reconfigure"):
+        # a terminal that cannot show a character gets its escape, not a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        sys.stdout.flush()
     except AzreachError as error:
         _fail(f"azreach: {error}", error.exit_status)
     except click.ClickException as error:
@@ -85,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # the reader of our output has gone (`azreach causes | head`): end quietly, as other tools do
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        _fail(
+            f"azreach: {error.filename or 'the output'}: {error.strerror or error}", AzreachError.exit_status
+        )
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from harness.environment import Environment
     from harness.model import Diagnosis, Flow
 
-ENV_VARIABLE = "AZREACH_ENV"
 PROPERTY_PREFIX = "azreach."
 
 _judgements: pytest.StashKey[list[Judgement]] = pytest.StashKey()
@@ -49,14 +48,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def environment_file(config: pytest.Config) -> Path | None:
     """The environment file that options, ini file or $AZREACH_ENV name, or None."""
-    from harness.commands.options import environment_path
+    from harness.lookup import named_file
 
     file, lab = config.getoption("--env"), config.getoption("--lab")
-    if file or lab:
-        return environment_path(Path(file) if file else None, lab)
-    if ini := config.getini("azreach_env"):
+    if not (file or lab) and (ini := config.getini("azreach_env")):
         return config.rootpath / str(ini)
-    return Path(os.environ[ENV_VARIABLE]) if os.environ.get(ENV_VARIABLE) else None
+    return named_file(Path(file) if file else None, lab)
 
 
 @pytest.fixture(scope="session")

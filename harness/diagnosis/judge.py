@@ -72,6 +72,11 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
             f"{evidence.source.name} itself has no route to {evidence.target.address}:"
             " look at its NIC and routes (step nic)"
         )
+    elif traffic.left_source is False:
+        reasons.append(
+            f"the packet never left {evidence.source.name}'s NIC, and no rule of its firewall is known to keep it:"
+            " look at its neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
+        )
     if traffic.outcome is Outcome.UNCONFIRMED:
         reasons.append("the datagram was sent without an error, and no receiver could prove that it arrived")
     if configured.contradicted(evidence):
