@@ -48,9 +48,22 @@ class _Commands(click.Group):
             point = next(iter(entry_points(group="azreach.commands", name=cmd_name)), None)
             if point is None:
                 return None
-            command = point.load()
+            try:
+                command = point.load()
+            except Exception as error:  # noqa: BLE001 - another package's fault must not take our commands away
+                return _unusable(cmd_name, error)
         assert isinstance(command, click.Command)
         return command
+
+
+def _unusable(name: str, error: Exception) -> click.Command:
+    """Stands in for a command that cannot be imported, and says so when it is called."""
+    problem = f"cannot be loaded: {error}"
+
+    def refuse() -> NoReturn:
+        raise click.ClickException(f"the command '{name}' {problem}")
+
+    return click.Command(name, callback=refuse, help=problem, add_help_option=False)
 
 
 @click.group(

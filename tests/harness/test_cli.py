@@ -13,8 +13,9 @@ from harness.model import Cause
 
 
 def azreach(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    settings = {"capture_output": True, "text": True, "check": False, "stdin": subprocess.DEVNULL, **options}
-    return subprocess.run([sys.executable, "-m", "harness", *words], **settings)  # type: ignore[call-overload,no-any-return]
+    settings = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, **options}
+    command = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(command, check=False, **settings)  # type: ignore[call-overload,no-any-return]
 
 
 def test_help_imports_nothing_heavy() -> None:
