@@ -5,7 +5,7 @@ Used for environment files and lab files alike. Not for writing files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,6 +59,16 @@ def load_model(path: Path, model: type[Model]) -> Model:
         return model.model_validate(data, context={"directory": path.parent.resolve()})
     except ValidationError as error:
         raise InputError("\n".join(_problem(path, node, item) for item in error.errors())) from error
+
+
+def places(path: Path) -> Callable[[Sequence[str | int]], tuple[int, str]]:
+    """Where a key of the file stands: maps its path from the root to its line (from 1) and dotted key."""
+    root = _compose(path)
+
+    def place(location: Sequence[str | int]) -> tuple[int, str]:
+        return _locate(root, location) if root is not None else (1, ".".join(map(str, location)))
+
+    return place
 
 
 def _compose(path: Path) -> yaml.Node | None:

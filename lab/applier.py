@@ -128,7 +128,7 @@ def _live(channel: Channel, directory: LabDirectory, source: str, owner: int | N
         traceback.print_exc()
         _tell(channel, LabError(f"the lab could not be raised: {error}"))
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a bug of ours; whoever waits is to hear of it
         traceback.print_exc()
         _tell(channel, LabError(f"the lab's applier failed: {type(error).__name__}: {error}"))
         return 1

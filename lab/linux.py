@@ -116,3 +116,10 @@ def pid_in_namespace(pid: int) -> int:
             if line.startswith("NSpid:"):
                 return int(line.split()[-1])
     return pid
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, without Python's decoration; never empty, at most some kilobytes."""
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)[:4000]
+    return (str(error) or type(error).__name__)[:4000]

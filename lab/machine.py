@@ -10,7 +10,6 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from harness.errors import AzreachError, InputError
@@ -126,8 +125,7 @@ class LabMachine:
         if self._rootless or not neighbours.is_large(vms):
             return
         try:
-            with state.locked() as root:
-                neighbours.raise_thresholds(root)
+            neighbours.raise_thresholds(os.getpid())
         except OSError as error:
             note(
                 neighbours.shortage(vms) or f"the neighbour table could not be made larger: {error.strerror}"
@@ -284,11 +282,3 @@ def _check_names(network: Network, origin: str) -> None:
             raise InputError(f"{origin}: the VM name {vm.name!a} is no valid text") from None
         if not any(nic in network.nics for nic in vm.nics):
             raise InputError(f"{origin}: VM '{vm.name}' has no NIC")
-
-
-def log_tail(path: Path, lines: int = 5) -> str:
-    """The last lines of a lab's log."""
-    try:
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""

@@ -309,5 +309,5 @@ def _enter_and_spawn(guest: Guest, argv: Sequence[str], output: int, report: soc
         report.send(_RUNNING)
         os.execvpe(argv[0], list(argv), ENVIRONMENT)
     except BaseException as error:  # noqa: BLE001 - must not go on as the parent
-        report.send(str(error).encode()[:4000] or b"unknown error")
+        report.send(linux.words_of(error).encode())
     os._exit(1)

@@ -1,50 +1,80 @@
 """The size of the kernel's neighbour table, which all network namespaces of a machine have in common.
 
-Two entries for each pair of VMs that talk; 1,024 by default, so a lab of some hundred VMs overflows
-it and new connections time out. Only settable in the machine's own network namespace, by root: it
-is raised while a large lab stands and put back when the last one goes.
+Two entries for each pair of VMs that talk; 1,024 by default. A lab of some hundred VMs overflows it, one
+of 33 does when every VM talks to every other; new connections then time out. Only settable in the
+machine's own network namespace, by root: it is raised while a large lab stands and put back when the
+last one goes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-LARGE = 200
-"""A lab of more VMs than this needs a larger table."""
+from lab import linux
+
+LARGE = 20
+"""A lab of more VMs than this needs a larger table: all its pairs, next to those of another lab."""
 NEEDED = 1_048_576
 
-_FILE = ".neighbour-thresholds.json"
 _NAMES = [f"{family}/neigh/default/gc_thresh{number}" for family in ("ipv4", "ipv6") for number in (3, 2, 1)]
 _PROC = Path("/proc/sys/net")
+# one for the machine, as the table is: labs of several state roots must not put it back under each other
+_MEMORY = Path("/run/azreach-neighbours.json")
 
 
 def is_large(vms: int) -> bool:
     return vms > LARGE
 
 
-def raise_thresholds(root: Path, proc: Path = _PROC) -> None:
-    """Makes room for large labs; remembers in the state root what was there before."""
-    memory = root / _FILE
-    before = {name: int((proc / name).read_text()) for name in _NAMES}
+def raise_thresholds(holder: int, memory: Path = _MEMORY, proc: Path = _PROC) -> None:
+    """Makes room for large labs for as long as the process ``holder`` lives; raises OSError."""
+    with _remembered(memory) as state:
+        current = {name: int((proc / name).read_text()) for name in _NAMES}
+        state.setdefault("before", current)
+        state["holders"] = [*_living(state), [holder, linux.start_time(holder)]]
+        for name in _NAMES:
+            if current[name] < NEEDED:
+                (proc / name).write_text(str(NEEDED))
+
+
+def release(leaving: int, memory: Path = _MEMORY, proc: Path = _PROC) -> None:
+    """Puts back what was there before, unless a holder other than ``leaving`` still lives."""
     if not memory.exists():
-        memory.write_text(json.dumps(before))
-    for name in _NAMES:
-        if before[name] < NEEDED:
-            (proc / name).write_text(str(NEEDED))
-
-
-def restore(root: Path, proc: Path = _PROC) -> None:
-    """Puts back what :func:`raise_thresholds` found; does nothing if it never ran."""
-    memory = root / _FILE
-    try:
-        before = json.loads(memory.read_text())
-    except (OSError, ValueError):
         return
-    for name in reversed(_NAMES):
-        if name in before:
-            (proc / name).write_text(str(before[name]))
-    memory.unlink(missing_ok=True)
+    with _remembered(memory) as state:
+        state["holders"] = [holder for holder in _living(state) if holder[0] != leaving]
+        if state["holders"]:
+            return
+        before = state.pop("before", {})
+        for name in reversed(_NAMES):
+            if name in before:
+                (proc / name).write_text(str(before[name]))
+
+
+def _living(state: dict[str, Any]) -> list[list[int]]:
+    return [holder for holder in state.get("holders", []) if linux.is_running(*holder)]
+
+
+@contextlib.contextmanager
+def _remembered(memory: Path) -> Iterator[dict[str, Any]]:
+    """What is in the file, written back at the end; nobody else changes it meanwhile."""
+    fd = os.open(memory, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            state = json.load(file)
+        except ValueError:
+            state = {}
+        yield state
+        file.seek(0)
+        file.truncate()
+        json.dump(state, file)
 
 
 def shortage(vms: int, proc: Path = _PROC) -> str | None:
@@ -55,7 +85,7 @@ def shortage(vms: int, proc: Path = _PROC) -> str | None:
         limit = int((proc / _NAMES[0]).read_text())
     except (OSError, ValueError):
         return None
-    if limit >= 4 * vms:
+    if limit >= min(vms * vms, NEEDED):
         return None
     settings = " ".join(
         f"net.{family}.neigh.default.gc_thresh{number}={NEEDED}"

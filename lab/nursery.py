@@ -86,7 +86,7 @@ def _carry_out(order: Order, report: socket.socket) -> None:
         try:
             child = linux.clone(linux.CLONE_NEWPID)
         except OSError as error:
-            report.send(marshal.dumps((spec[0], str(error))))
+            report.send(marshal.dumps((spec[0], linux.words_of(error))))
             return
         if child == 0:
             _become(spec, label, init, stage, {"etc": lower_etc, "var": lower_var}, report)
@@ -112,7 +112,7 @@ def _become(
         report.send(marshal.dumps((name, "")))
         os.execve(init, [f"azreach:{label}/{hostname}", "-P"], {})
     except BaseException as error:  # noqa: BLE001 - whatever it was, this process must not go on as the parent
-        report.send(marshal.dumps((name, str(error) or type(error).__name__)))
+        report.send(marshal.dumps((name, linux.words_of(error))))
     os._exit(1)
 
 

@@ -29,26 +29,36 @@ def raise_here(
     path = source_path(source)
     requirements.check()
     owner_fd = None if owner is None else _watch(owner)
-    directory = state.claim(name or state.name_for(path), str(source))
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        applier.run(theirs, directory, str(source), owner_fd)
-    theirs.close()
+    directory, pid = None, 0
+    # an interruption waits until there is something that can be cleaned up, and then until it is
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        directory = state.claim(name or state.name_for(path), str(source))
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            ours.close()
+            applier.run(theirs, directory, str(source), owner_fd)
+        theirs.close()
         state.write_first_record(directory, str(source), pid)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         channel = Channel(ours)
         if os.geteuid() != 0:
             _map_ids(channel)
         _hand_over(channel, path, note)
         _await(channel, directory, progress, note)
     except BaseException:
-        # also after Ctrl-C, wherever the applier is just now: its VMs die with it
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        state.remove(directory)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        if pid:
+            # wherever the applier is just now: its VMs die with it
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        if directory is not None:
+            state.remove(directory)
         raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return directory
 
 
@@ -93,9 +103,7 @@ def _await(
         try:
             message = channel.receive()
         except (EOFError, ConnectionError):
-            from lab.machine import log_tail
-
-            raise LabError(f"the lab's applier ended unexpectedly: {log_tail(directory.log)}") from None
+            raise LabError(f"the lab's applier ended unexpectedly: {_last_words(directory)}") from None
         if "error" in message:
             raise LabError(message["error"], hint=message["hint"])
         if "ready" in message:
@@ -104,3 +112,11 @@ def _await(
             note(message["note"])
         else:
             progress(message["progress"], message["done"], message["total"])
+
+
+def _last_words(directory: LabDirectory) -> str:
+    try:
+        lines = directory.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it left no word"

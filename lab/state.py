@@ -297,7 +297,7 @@ def environments() -> dict[str, Path]:
 
 
 def remove(directory: LabDirectory) -> None:
-    """Ends whatever of a lab still runs, and removes its directory; nothing if another has its name by now."""
+    """Ends whatever of a lab still runs, and removes its directory, unless another has its name by now."""
     record = directory.record()
     if not directory.is_current:
         return
@@ -344,12 +344,5 @@ def _remove(directory: LabDirectory) -> None:
     shutil.rmtree(directory.path, ignore_errors=True)
     if directory.path.exists():
         raise LabError(f"{directory.path}: cannot be removed", hint=f"rm -r {directory.path}")
-    if os.geteuid() == 0 and not any(
-        other.record() is not None and neighbours.is_large(len(_vms(other))) for other in directories()
-    ):
-        neighbours.restore(directory.path.parent)
-
-
-def _vms(directory: LabDirectory) -> tuple[VmRecord, ...]:
-    record = directory.record()
-    return record.vms if record is not None else ()
+    if os.geteuid() == 0:
+        neighbours.release(os.getpid())

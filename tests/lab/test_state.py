@@ -106,22 +106,41 @@ def test_a_state_root_that_is_a_file_is_refused(root: Path) -> None:
         state.claim("one", "f.yaml")
 
 
-def test_neighbour_thresholds_are_raised_once_and_put_back(tmp_path: Path) -> None:
-    proc = tmp_path / "proc"
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """The settings of a neighbour table that is as small as a kernel's default."""
     for family in ("ipv4", "ipv6"):
-        (proc / family / "neigh" / "default").mkdir(parents=True)
+        directory = tmp_path / "proc" / family / "neigh" / "default"
+        directory.mkdir(parents=True)
         for number, value in ((1, 128), (2, 512), (3, 1024)):
-            (proc / family / "neigh" / "default" / f"gc_thresh{number}").write_text(f"{value}\n")
-    third = proc / "ipv4/neigh/default/gc_thresh3"
-    assert "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=" in (neighbours.shortage(1000, proc) or "")
-    neighbours.raise_thresholds(tmp_path, proc)
-    neighbours.raise_thresholds(tmp_path, proc)
-    assert int(third.read_text()) == neighbours.NEEDED
-    assert neighbours.shortage(1000, proc) is None
-    neighbours.restore(tmp_path, proc)
+            (directory / f"gc_thresh{number}").write_text(f"{value}\n")
+    return tmp_path / "proc"
+
+
+def test_neighbour_thresholds_are_put_back_when_the_last_large_lab_goes(tmp_path: Path, proc: Path) -> None:
+    third, memory = proc / "ipv4/neigh/default/gc_thresh3", tmp_path / "memory"
+    neighbours.release(1, memory, proc)
+    assert not memory.exists()
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        neighbours.raise_thresholds(one.pid, memory, proc)
+        neighbours.raise_thresholds(other.pid, memory, proc)
+        assert int(third.read_text()) == neighbours.NEEDED
+        neighbours.release(one.pid, memory, proc)
+        assert int(third.read_text()) == neighbours.NEEDED, "the other lab still needs it"
+        one.kill()
+        other.kill()
+        other.wait()
+    neighbours.release(os.getpid(), memory, proc)
     assert int(third.read_text()) == 1024
-    neighbours.restore(tmp_path, proc)
-    assert neighbours.shortage(100, proc) is None
+    neighbours.release(os.getpid(), memory, proc)
+    assert int(third.read_text()) == 1024
+
+
+def test_a_table_that_is_too_small_is_told_with_its_cure(tmp_path: Path, proc: Path) -> None:
+    assert "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=" in (neighbours.shortage(1000, proc) or "")
+    assert neighbours.shortage(10, proc) is None
+    neighbours.raise_thresholds(os.getpid(), tmp_path / "memory", proc)
+    assert neighbours.shortage(1000, proc) is None
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
