@@ -58,7 +58,10 @@ class Ends:
         if isinstance(target, HostKeyError | AuthenticationError):
             raise target
         if isinstance(target, AzreachError):
-            return source.agent, Party(flow.target, machine, problem=target.message)
+            problem = target.message
+            if self._manages_in_band(machine):
+                problem += " (SSH to it uses the data NIC: what blocks the flow may block SSH as well)"
+            return source.agent, Party(flow.target, machine, problem=problem)
         return source.agent, Party(flow.target, machine, target.agent)
 
     def address(self, party: Party, family: int | None) -> IPAddress:
@@ -78,6 +81,11 @@ class Ends:
             f"{party.name}: no {wanted} is known{why}",
             hint=f"give machines.{party.machine}.addresses in the environment file, or a snapshot and arm_id",
         )
+
+    def _manages_in_band(self, name: str) -> bool:
+        """Whether SSH goes to an address that the machine's own NICs have."""
+        host = self._environment.machines[name].ssh.host
+        return is_address(host) and ip_address(host) in self._known_addresses(name)
 
     def _machine_of(self, name: str) -> str | None:
         """The machine of that name, or the one that has that address."""

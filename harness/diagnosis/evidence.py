@@ -151,7 +151,12 @@ class FlowEvidence:
         detail = f" ({self.traffic.detail})" if self.traffic.detail else ""
         what = f"{self.flow}: {self.traffic.outcome}{detail}"
         seen = Evidence(EvidenceKind.PROBE, self.source.name, what)
-        return (seen, *self.traffic.packets)
+        silent = tuple(
+            Evidence(EvidenceKind.PROBE, end.name, f"cannot be asked: {end.problem}")
+            for end in (self.source, self.target)
+            if end.problem
+        )
+        return (seen, *self.traffic.packets, *silent)
 
     def outbound_at_source(self) -> Ruling | None:
         """What the source's own firewall does to the flow's first packet."""
