@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn, Traffic
+from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn, Traffic, Transit
 from harness.diagnosis.judge import judge
 from harness.errors import InconclusiveError
 from harness.guest.firewall import Firewall
@@ -47,7 +47,7 @@ BLIND_TIMEOUT = Traffic(Outcome.TIMEOUT, "", 1, 0, source_port=50000)
 
 
 def rules(text: str) -> Firewall:
-    chains = ":INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]"
+    chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]"
     return Firewall(read_iptables(f"*filter\n{chains}\n{text}\nCOMMIT\n", 4), ("iptables-save -c",))
 
 
@@ -90,6 +90,8 @@ ALLOW_LIST = rules(
     "-A INPUT -s 10.0.9.0/24 -p tcp -m tcp --dport 1433 -j ACCEPT\n-A INPUT -p tcp --dport 1433 -j DROP"
 )
 EXCEPTIONS = rules("-A INPUT ! -s 10.0.9.0/24 -p tcp -m tcp --dport 1433 -j REJECT")
+DROP_THROUGH = rules("-A FORWARD -p tcp -m tcp --dport 1433 -j DROP")
+DROP_THROUGH_ANSWERS = rules("-A FORWARD -p tcp -m tcp --sport 1433 -j DROP")
 UNREADABLE = Firewall(None, problem="reading firewall rules needs root")
 LOOPBACK = 'tcp LISTEN 0 128 127.0.0.1:1433 0.0.0.0:* users:(("sqlservr",pid=7,fd=3))'
 ELSEWHERE = 'tcp LISTEN 0 128 0.0.0.0:1434 0.0.0.0:* users:(("sqlservr",pid=7,fd=3))'
@@ -165,6 +167,29 @@ CASES: dict[str, tuple[FlowEvidence, list[Cause]]] = {
         ),
         [Cause.OUTBOUND_DROP, Cause.SUBNET_NSG_INBOUND, Cause.INBOUND_DROP, Cause.NO_PROCESS],
     ),
+    "appliance that does not forward": (
+        evidence(
+            NEVER_ARRIVED,
+            transits=(Transit("nva-01", arrived=True, left=False, forwards=False, firewall=NO_RULES),),
+        ),
+        [Cause.APPLIANCE_NOT_FORWARDING],
+    ),
+    "appliance whose firewall drops": (
+        evidence(
+            NEVER_ARRIVED,
+            transits=(Transit("nva-01", arrived=True, left=False, forwards=True, firewall=DROP_THROUGH),),
+        ),
+        [Cause.FORWARD_DROP],
+    ),
+    "appliance that drops the answer": (
+        evidence(
+            replace(SILENT_AT_TARGET, accepted=True, answer_left=Answer.ACCEPT),
+            transits=(
+                Transit("nva-01", True, False, answer=True, forwards=True, firewall=DROP_THROUGH_ANSWERS),
+            ),
+        ),
+        [Cause.FORWARD_DROP],
+    ),
     "return route": (
         evidence(
             replace(SILENT_AT_TARGET, accepted=True, answer_left=Answer.ACCEPT),
@@ -218,6 +243,11 @@ INCONCLUSIVE: dict[str, tuple[FlowEvidence, str]] = {
         "needs root",
     ),
     "no route on the source": (evidence(replace(NEVER_LEFT, outcome=Outcome.NO_ROUTE)), "no route"),
+    "the appliance cannot be asked": (
+        evidence(NEVER_ARRIVED, transits=(Transit("nva-01", problem="nva-01: connection refused"),)),
+        "nva-01: connection refused",
+    ),
+    "kept in the source for no known reason": (evidence(NEVER_LEFT), "neighbours"),
     "answer lost": (
         evidence(replace(SILENT_AT_TARGET, accepted=True, answer_left=Answer.ACCEPT)),
         "way back",
