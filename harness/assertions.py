@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.errors import InconclusiveError, InputError
 from harness.model import Cause, Diagnosis, Flow, Protocol, Step, Verdict
@@ -32,10 +33,23 @@ def flow_between(
             f"{source} -> {target}: give exactly one of tcp=PORT, udp=PORT, icmp=True"
             + (f", not {' and '.join(chosen)}" if chosen else "")
         )
-    port = tcp if tcp is not None else udp
-    if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535):
+    port: object = tcp if tcp is not None else udp
+    if port is None:
+        return Flow(source, target, Protocol(chosen[0]), None, family)
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise InputError(f"{source} -> {target}: a port is a number between 1 and 65535, not {port!r}")
     return Flow(source, target, Protocol(chosen[0]), port, family)
+
+
+def flow_of(source: str | Flow, target: str | None = None, **what: Any) -> Flow:
+    """The flow of ``reach(flow)`` or ``reach("web-01", "db-01", tcp=1433)``; raises InputError."""
+    if isinstance(source, Flow):
+        if target is not None or what:
+            raise InputError(f"{source}: a flow is given whole; leave out target, tcp, udp and icmp")
+        return source
+    if target is None:
+        raise InputError(f"{source}: to which target?", hint='write reach("web-01", "db-01", tcp=1433)')
+    return flow_between(source, target, **what)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,14 @@ A test asks for the fixtures ``reach`` and ``blocked`` and reads::
         assert reach("web-01", "db-01", tcp=1433)
         assert blocked("web-01", "db-01", tcp=22, by="nsg-udr")
 
+    @pytest.mark.flows("web-*", "db-*", tcp=1433)
+    def test_every_web_reaches_every_db(flow, reach):
+        assert reach(flow)
+
+    @pytest.mark.declared_flows
+    def test_what_the_environment_file_declares(declared, as_declared):
+        assert as_declared(declared)
+
 Machines are touched when a test runs, never at collection. Connections are kept for the
 whole session; a diagnosis is made once per flow and shared (:mod:`harness.diagnosis.store`).
 """
@@ -24,7 +32,7 @@ from harness.errors import AzreachError
 if TYPE_CHECKING:
     from harness.assertions import Judgement
     from harness.diagnosis.diagnoser import Diagnoser
-    from harness.environment import Environment
+    from harness.environment import Environment, ExpectedFlow
     from harness.model import Diagnosis, Flow
 
 PROPERTY_PREFIX = "azreach."
@@ -44,6 +52,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="permit what changes a machine for a moment (temporary listeners)",
     )
     parser.addini("azreach_env", "the azreach environment file, relative to the ini file", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from harness.collection import MARKS
+
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    wanted = {"flow": "flows", "declared": "declared_flows"}
+    if not any(
+        name in metafunc.fixturenames and metafunc.definition.get_closest_marker(mark)
+        for name, mark in wanted.items()
+    ):
+        return
+    from harness.collection import parametrize_flows
+    from harness.environment import load_environment
+
+    path = environment_file(metafunc.config)
+    parametrize_flows(metafunc, load_environment(path) if path is not None else None)
 
 
 def environment_file(config: pytest.Config) -> Path | None:
@@ -103,12 +132,12 @@ def diagnose(
 @pytest.fixture
 def reach(diagnose: Callable[[Flow], Diagnosis], request: pytest.FixtureRequest) -> Callable[..., Judgement]:
     """``assert reach("web-01", "db-01", tcp=1433)``: the flow gets through, both ends agreeing."""
-    from harness.assertions import Judgement, flow_between
+    from harness.assertions import Judgement, flow_of
 
     noted = request.node.stash.setdefault(_judgements, [])
 
-    def reached(source: str, target: str, **what: Any) -> Judgement:
-        flow = flow_between(source, target, **what)
+    def reached(source: str | Flow, target: str | None = None, **what: Any) -> Judgement:
+        flow = flow_of(source, target, **what)
         diagnosis = diagnose(flow)
         return Judgement(f"reach {flow}", diagnosis, diagnosis.reachable is True, noted.append)
 
@@ -120,18 +149,41 @@ def blocked(
     diagnose: Callable[[Flow], Diagnosis], request: pytest.FixtureRequest
 ) -> Callable[..., Judgement]:
     """``assert blocked("web-01", "db-01", tcp=22, by="nsg-udr")``: blocked, and by what was named."""
-    from harness.assertions import Judgement, check_step_or_cause, flow_between, is_blocked_by
+    from harness.assertions import Judgement, check_step_or_cause, flow_of, is_blocked_by
 
     noted = request.node.stash.setdefault(_judgements, [])
 
-    def is_blocked(source: str, target: str, *, by: str | None = None, **what: Any) -> Judgement:
+    def is_blocked(
+        source: str | Flow, target: str | None = None, *, by: str | None = None, **what: Any
+    ) -> Judgement:
         check_step_or_cause(by)
-        flow = flow_between(source, target, **what)
+        flow = flow_of(source, target, **what)
         diagnosis = diagnose(flow)
         claim = f"blocked {flow}" + (f" by {by}" if by else "")
         return Judgement(claim, diagnosis, is_blocked_by(diagnosis, by), noted.append)
 
     return is_blocked
+
+
+@pytest.fixture
+def as_declared(
+    diagnose: Callable[[Flow], Diagnosis], request: pytest.FixtureRequest
+) -> Callable[[ExpectedFlow], Judgement]:
+    """``assert as_declared(declared)``: a declared flow gets through, or is blocked by what must block it."""
+    from harness.assertions import Judgement, is_blocked_by
+    from harness.environment import Expectation
+
+    noted = request.node.stash.setdefault(_judgements, [])
+
+    def judged(declared: ExpectedFlow) -> Judgement:
+        diagnosis = diagnose(declared.flow)
+        if declared.expect is Expectation.ALLOW:
+            return Judgement(f"allow {declared.flow}", diagnosis, diagnosis.reachable is True, noted.append)
+        holds = is_blocked_by(diagnosis, declared.because)
+        because = f" because {declared.because}" if declared.because else ""
+        return Judgement(f"deny {declared.flow}{because}", diagnosis, holds, noted.append)
+
+    return judged
 
 
 def record_diagnosis(record_property: Callable[[str, object], None], diagnosis: Diagnosis) -> None:
@@ -154,6 +206,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         # ours only if the assertion that failed is the one that asked the judgement
         if not text or repr(last) in text or repr(last)[:60] in text:
             error.args = (last.message,)
+    if isinstance(error, AzreachError):
+        # also when set-up dies: a report without a diagnosis says at least why there is none
+        item.user_properties.append((f"{PROPERTY_PREFIX}error", f"{type(error).__name__}: {error.message}"))
     report = yield
     if isinstance(error, AzreachError):
         report.longrepr = f"{type(error).__name__}: {error}"

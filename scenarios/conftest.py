@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.collection import flow_id
 from harness.environment import Expectation, ExpectedFlow, load_environment
 from harness.errors import InconclusiveError
 from harness.model import Cause, Diagnosis, Step, Verdict
@@ -45,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if path is not None:
         declared = load_environment(path).expected_flows()
         cases = [item for item in declared if step is None or _concerns(item, step)]
-        names = [str(item.flow).replace(" ", "") for item in declared if item in cases]
+        names = [flow_id(item.flow) for item in declared if item in cases]
     else:
         cases = list(metafunc.module.SCENARIOS)
         names = [row.id for row in metafunc.module.SCENARIOS]

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.agent.client import Agent
-from harness.agent.contract import SweepGroup, TcpTarget
+from harness.agent.contract import TcpTarget
+from harness.agent.contract_sweep import SweepGroup
 from harness.environment import Ssh
 from harness.model import Outcome
 from harness.transport.session import Session

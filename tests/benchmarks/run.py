@@ -90,7 +90,8 @@ def write(runs: Sequence[Run], before: Machine, after: Machine, when: datetime) 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the named benchmarks, or all; returns the exit status."""
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    # A file or a pipe has no width: each row on one line.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     unknown = set(arguments) - set(available())
     if unknown:
         console.print(

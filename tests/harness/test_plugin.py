@@ -84,6 +84,56 @@ def test_an_invalid_environment_is_one_message(project: pytest.Pytester) -> None
     run(project, "--env", "env.yaml").stdout.fnmatch_lines(["*env.yaml:5: flows.0.port: *"])
 
 
+GLOBS = """\
+import pytest
+
+@pytest.mark.flows("web-*", "*", tcp=80)
+@pytest.mark.flows("db-01", "web-01", icmp=True)
+def test_globs(flow, reach):
+    assert reach(flow)
+
+@pytest.mark.declared_flows
+def test_declared(declared, as_declared):
+    assert as_declared(declared)
+"""
+
+
+def test_globs_are_expanded_at_collection(project: pytest.Pytester) -> None:
+    project.makepyfile(GLOBS)
+    result = run(project, "--env", "env.yaml", "--collect-only", "-q", "--strict-markers")
+    result.stdout.fnmatch_lines_random(
+        [
+            "*::test_globs[[]web-01->db-01:80/tcp]",
+            "*::test_globs[[]db-01->web-01/icmp]",
+            "*::test_declared[[]web-01->db-01:1433/tcp]",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        ('flows("app-*", "db-01", tcp=1)', "'app-[*]' matches no machine"),
+        ('flows("web-01", "db-01")', "exactly one of tcp=PORT"),
+        ('flows("web-01", tcp=1)', "needs a source and a target"),
+    ],
+)
+def test_a_mark_that_fits_nothing_is_one_message(project: pytest.Pytester, mark: str, says: str) -> None:
+    project.makepyfile(
+        f"import pytest\n\n@pytest.mark.{mark}\ndef test_it(flow, reach):\n    assert reach(flow)\n"
+    )
+    result = run(project, "--env", "env.yaml")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"*{says}*"])
+
+
+def test_junit_says_why_when_set_up_dies(project: pytest.Pytester) -> None:
+    run(project, "--env", "absent.yaml", "--junitxml", "junit.xml").assert_outcomes(errors=2)
+    junit = (project.path / "junit.xml").read_text()
+    assert 'name="azreach.error" value="InputError: ' in junit
+    assert "absent.yaml: No such file" in junit
+
+
 # a diagnosis from elsewhere: what the messages say is tested without machines
 CONFTEST = """\
 import pytest
@@ -93,7 +143,8 @@ from harness.model import *
 def diagnose():
     def diagnosed(flow):
         rule = Evidence(EvidenceKind.RULE, "subnet db", "Deny-100 denies", output="nsg-db/Deny-100")
-        finding = Finding(Cause.SUBNET_NSG_INBOUND, "the subnet's NSG denies", (rule,), ("az network nsg rule delete",))
+        fix = ("az network nsg rule delete",)
+        finding = Finding(Cause.SUBNET_NSG_INBOUND, "the subnet's NSG denies", (rule,), fix)
         return Diagnosis(flow, Verdict.FAULT, Outcome.TIMEOUT, 1, 0, (finding,))
     return diagnosed
 """

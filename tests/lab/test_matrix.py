@@ -127,7 +127,7 @@ FLOWS = 4 * 3 * 3
 def test_a_broken_run_goes_on(three_tier: Lab, tmp_path: Path, how: signal.Signals) -> None:
     journal = tmp_path / "journal"
     words = ("--lab", three_tier.name, *ASKED, "--resume", str(journal), "--json")
-    slow = [*COMMAND, *words, "--rate", "2", "--parallel", "2"]
+    slow = [*COMMAND, *words, "--rate", "4", "--parallel", "2"]
     with subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             eventually(
@@ -159,13 +159,24 @@ def test_a_broken_run_goes_on(three_tier: Lab, tmp_path: Path, how: signal.Signa
 
 def test_a_full_disk_is_one_message_and_a_whole_journal(three_tier: Lab, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    words = ("--lab", three_tier.name, *ASKED, "--rate", "4", "--resume", str(journal))
-    done = run(*words, prefix=("prlimit", "--fsize=1000"))
+    words = ("--lab", three_tier.name, *ASKED, "--resume", str(journal))
+    done = run(*words, prefix=("prlimit", "--fsize=3000"))
     assert (done.returncode, done.stdout) == (2, "")
     assert f"azreach: {journal}: File too large; the results so far are safe in it" in done.stderr
-    assert 100 < len(journal.read_bytes()) <= 1000
+    assert 1000 < len(journal.read_bytes()) <= 3000
     assert journal.read_bytes().endswith(b"}\n")
-    assert run(*words[:-4], "--resume", str(journal)).returncode == 1
+    assert run(*words).returncode == 1
+    assert journal.read_bytes().count(b"\n") == 1 + FLOWS
+
+
+def test_a_csv_that_cannot_be_written_loses_no_result(three_tier: Lab, state_home: Path) -> None:
+    words = ("--lab", three_tier.name, "--from", "web-01", "--to", "db-01", "--ports", "1433")
+    done = run(*words, "--csv", "/dev/full")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "azreach: /dev/full: No space left on device" in done.stderr
+    (journal,) = state_home.iterdir()
+    assert f"--resume {journal} asks only for what is missing" in done.stderr
+    assert run(*words, "--resume", str(journal)).returncode == 0
 
 
 def test_an_unreachable_machine_marks_its_row(three_tier: Lab, tmp_path: Path, state_home: Path) -> None:
