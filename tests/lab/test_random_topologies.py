@@ -57,20 +57,18 @@ def random_lab(draw: random.Random) -> dict[str, Any]:
 
 
 def random_rules(draw: random.Random) -> list[dict[str, Any]]:
-    rules = []
-    for number in range(draw.randint(1, 5)):
-        rules.append(
-            {
-                "name": f"r{number}",
-                "priority": 100 + number,
-                "direction": draw.choice(("Inbound", "Outbound")),
-                "access": draw.choice(("Allow", "Allow", "Deny")),
-                "protocol": draw.choice(("Tcp", "Udp", "Icmp", "*")),
-                "source": draw.choice(("*", "VirtualNetwork", "10.1.0.0/16", "10.2.0.0/15")),
-                "ports": draw.choice(("*", "1433", "80-443", "53", ["22", "8080"])),
-            }
-        )
-    return rules
+    return [
+        {
+            "name": f"r{number}",
+            "priority": 100 + number,
+            "direction": draw.choice(("Inbound", "Outbound")),
+            "access": draw.choice(("Allow", "Allow", "Deny")),
+            "protocol": draw.choice(("Tcp", "Udp", "Icmp", "*")),
+            "source": draw.choice(("*", "VirtualNetwork", "10.1.0.0/16", "10.2.0.0/15")),
+            "ports": draw.choice(("*", "1433", "80-443", "53", ["22", "8080"])),
+        }
+        for number in range(draw.randint(1, 5))
+    ]
 
 
 def flows_of(lab: dict[str, Any], draw: random.Random) -> list[Flow]:

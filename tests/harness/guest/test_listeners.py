@@ -32,7 +32,7 @@ def test_a_line_becomes_a_socket(
     (socket,) = read_listeners(line)
     assert socket.protocol == protocol
     assert socket.address == (ip_address(address) if address else None)
-    assert (socket.port, socket.families, socket.processes) == (port, families, processes)
+    assert (socket.port, set(socket.families), socket.processes) == (port, families, processes)
 
 
 def test_lines_of_other_kinds_are_left_out() -> None:
