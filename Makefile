@@ -21,8 +21,9 @@ setup: ## install what is missing and make .venv
 lab: setup ## raise the local lab and run all scenarios in it
 	@$(BIN)/pytest scenarios $(ARGS)
 
+# Side by side, a file at a time: labs are shared by the tests of a file.
 test: setup ## the project's own tests
-	@$(BIN)/pytest tests $(ARGS)
+	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup ## ruff and mypy, over everything
 	@status=0; \

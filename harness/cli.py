@@ -29,6 +29,7 @@ _COMMANDS = {
     "explain": "harness.commands.explain:explain",
     "matrix": "harness.commands.matrix:matrix",
     "probe": "harness.commands.probe:probe",
+    "traceroute": "harness.commands.traceroute:traceroute",
 }
 
 INTERRUPTED = 130

@@ -99,6 +99,26 @@ class Ssh(_Strict):
         return self
 
 
+class BecomeMethod(StrEnum):
+    SUDO = "sudo"
+
+
+class Become(_Strict):
+    """How the agent becomes another user, once per session: ``become: sudo``, or with particulars."""
+
+    method: BecomeMethod = BecomeMethod.SUDO
+    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")] = "root"
+    password: SecretRef | None = None
+    """The log-in user's own password, where sudo asks for one."""
+    required: bool = True
+    """False: where it is not possible, go on as the log-in user."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return {"method": data} if isinstance(data, str) else data
+
+
 class OperatingSystem(StrEnum):
     LINUX = "linux"
 
@@ -114,6 +134,8 @@ class Machine(_Strict):
     """One machine: its VM in ARM (``arm_id``) and its log-in."""
 
     ssh: Ssh
+    become: Become | None = None
+    """Default: the agent runs as the log-in user."""
     os: OperatingSystem = OperatingSystem.LINUX
     arm_id: str | None = None
     addresses: tuple[Address, ...] = ()

@@ -7,6 +7,11 @@ Every error that can follow from input or from the outside world is a subclass o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.transport.known_hosts import ShownKey
+
 
 class AzreachError(Exception):
     """What happened (``message``), and what to do next (``hint``, may be empty)."""
@@ -43,7 +48,11 @@ class TransportError(AzreachError):
 
 
 class HostKeyError(TransportError):
-    """A host key that is unknown or differs from the recorded one."""
+    """A host key that is unknown or differs from the recorded one; ``shown`` is what the host showed."""
+
+    def __init__(self, machine: str, message: str, *, hint: str = "", shown: ShownKey | None = None) -> None:
+        super().__init__(machine, message, hint=hint)
+        self.shown = shown
 
 
 class AuthenticationError(TransportError):

@@ -119,8 +119,10 @@ def down(name: str | None, everything: bool) -> None:
 @lab.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def list_labs(as_json: bool) -> None:
-    """The labs of this user."""
-    from lab import state
+    """The labs of this user: since when they stand, their VMs, the faults that stand in them."""
+    from datetime import datetime
+
+    from lab import linux, state
 
     rows: list[dict[str, Any]] = []
     for directory in state.directories():
@@ -130,7 +132,13 @@ def list_labs(as_json: bool) -> None:
             {
                 "name": directory.name,
                 "state": ("up" if record and record.complete else "starting") if running else "dead",
+                "since": datetime.fromtimestamp(linux.started_at(record.applier.start_time))
+                .astimezone()
+                .isoformat(timespec="seconds")
+                if record and running
+                else None,
                 "vms": len(record.vms) if record else 0,
+                "faults": _standing_faults(directory.name) if running and record and record.complete else [],
                 "pid": record.applier.pid if record else None,
                 "source": record.source if record else None,
                 "environment": str(directory.environment),
@@ -140,22 +148,51 @@ def list_labs(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        click.echo("{name}\t{state}\t{vms} VMs\t{environment}".format(**row))
+        since = f"since {row['since'][:19].replace('T', ' ')}" if row["since"] else "-"
+        faults = f"faults: {', '.join(row['faults']) or 'none'}"
+        columns = (row["name"], row["state"], since, f"{row['vms']} VMs", faults, row["environment"])
+        click.echo("\t".join(columns))
+
+
+def _standing_faults(name: str) -> list[str]:
+    from harness.errors import AzreachError
+    from lab import journal
+    from lab.client import Lab
+
+    try:
+        return [entry.fault for entry in journal.entries(Lab.open(name))]
+    except AzreachError:
+        # it went away meanwhile
+        return []
 
 
 @lab.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def env(name: str, as_json: bool) -> None:
-    """The path of the environment file of the lab NAME; with --json, its VMs too."""
+    """The path of the environment file of the lab NAME; with --json, its machines and VMs too."""
     from dataclasses import asdict
 
     from lab.client import Lab
 
     found = Lab.open(name)
     if as_json:
-        vms = [asdict(vm) for vm in found.vms.values()]
-        document = {"name": found.name, "environment": str(found.environment_path), "vms": vms}
+        from harness.environment import load_environment
+
+        machines = load_environment(found.environment_path).machines
+        document = {
+            "name": found.name,
+            "source": found.source,
+            "environment": str(found.environment_path),
+            # how each is reached: secrets by reference, as in the environment file
+            "machines": {
+                name: machine.model_dump(mode="json", exclude_none=True) for name, machine in machines.items()
+            },
+            # what each is made of on this machine
+            "vms": [asdict(vm) for vm in found.vms.values()],
+            # the control plane's endpoint; a lab has none yet
+            "arm": None,
+        }
         click.echo(json.dumps(document, indent=2))
     else:
         click.echo(str(found.environment_path))

@@ -22,22 +22,28 @@ from lab.arm import VM
 class GuestContent:
     """A guest as its lab file has it: services as text, the user to log in as, whether it forwards.
 
-    ``forwarding`` None: it does if any of its NICs has IP forwarding.
+    ``forwarding`` None: it does if any of its NICs has IP forwarding. ``sudo`` is a value of
+    :class:`lab.hosts.accounts.Sudo`.
     """
 
     services: tuple[str, ...] = ()
     user: str = "root"
     forwarding: bool | None = None
+    sudo: str = "nopasswd"
 
 
 @dataclass(frozen=True, slots=True)
 class LabContent:
-    """Everything that a lab is made of. ``origin`` is the file that errors name."""
+    """Everything that a lab is made of. ``origin`` is the file that errors name.
+
+    ``jump``: the VM through which all others are managed in band; None: all are reached out of band.
+    """
 
     origin: str
     resources: list[dict[str, Any]]
     guests: Mapping[str, GuestContent] = field(default_factory=dict)
     flows: tuple[dict[str, Any], ...] = ()
+    jump: str | None = None
 
     @property
     def vm_count(self) -> int:
@@ -51,6 +57,7 @@ class LabContent:
                 "resources": self.resources,
                 "guests": {name: asdict(guest) for name, guest in self.guests.items()},
                 "flows": self.flows,
+                "jump": self.jump,
             }
         )
 
@@ -58,10 +65,10 @@ class LabContent:
     def from_json(cls, text: str | bytes) -> LabContent:
         document = json.loads(text)
         guests = {
-            name: GuestContent(tuple(guest["services"]), guest["user"], guest["forwarding"])
+            name: GuestContent(**{**guest, "services": tuple(guest["services"])})
             for name, guest in document["guests"].items()
         }
-        return cls(document["origin"], document["resources"], guests, tuple(document["flows"]))
+        return cls(**{**document, "guests": guests, "flows": tuple(document["flows"])})
 
 
 def load_content(path: Path) -> LabContent:
@@ -73,19 +80,23 @@ def load_content(path: Path) -> LabContent:
 
 def _from_lab_file(path: Path) -> LabContent:
     # pydantic takes its time to import, and a snapshot does not need it
+    from lab.hosts.accounts import Sudo
     from lab.labfile import load_lab_file
     from lab.resources import to_resources
 
     lab = load_lab_file(path)
     guests = {
-        name: GuestContent(tuple(str(service) for service in vm.services), vm.user, vm.forwarding)
+        name: GuestContent(
+            tuple(str(service) for service in vm.services), vm.user, vm.forwarding, (vm.sudo or Sudo.NOPASSWD)
+        )
         for name, _, vm in lab.expanded()
     }
     flows = tuple(
         flow.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
         for flow in lab.flows
     )
-    return LabContent(str(path), to_resources(lab), guests, flows)
+    jump = lab.management.jump if lab.management is not None else None
+    return LabContent(str(path), to_resources(lab), guests, flows, jump)
 
 
 def _from_snapshot(path: Path) -> LabContent:

@@ -7,24 +7,48 @@ people. Reading it is ``harness.environment``'s business.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lab.hosts.accounts import Sudo
 from lab.hosts.services import Service
 from lab.state import LabDirectory
+
+IN_BAND_TIMEOUT = 5
+"""Seconds, for VMs whose management crosses the data plane."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineEntry:
-    """One VM as the environment file has it."""
+    """One VM as the environment file has it.
+
+    ``proxy_command`` reaches it out of band; without, it is reached by its address ``host``, through
+    the machine ``jump``, and known_hosts has its key under ``alias``. ``become`` is YAML.
+    """
 
     name: str
     host: str
     user: str
     arm_id: str
-    proxy_command: tuple[str, ...]
     services: tuple[Service, ...]
+    proxy_command: tuple[str, ...] = ()
+    alias: str | None = None
+    jump: str | None = None
+    become: str | None = None
+
+
+def become_text(sudo: Sudo, password: Path, *, works: bool) -> str | None:
+    """How the agent of a VM's azureuser becomes root, if it may; ``works``: sudo can work in this lab."""
+    if sudo is Sudo.NONE:
+        return None
+    words = ["method: sudo"]
+    if sudo is Sudo.PASSWORD:
+        words.append(f"password: {{file: {quoted(str(password))}}}")
+    if not works:
+        words.append("required: false")
+    return "sudo" if len(words) == 1 else f"{{{', '.join(words)}}}"
 
 
 def environment_text(
@@ -48,7 +72,8 @@ def environment_text(
             f"      user: {machine.user}",
             f"      key_file: {key}",
             f"      known_hosts: {known_hosts}",
-            f"      proxy_command: [{', '.join(quoted(word) for word in machine.proxy_command)}]",
+            *_way(machine),
+            *([f"    become: {machine.become}"] if machine.become else []),
             f"    arm_id: {quoted(machine.arm_id)}",
         ]
         # one that listens on a single address, such as loopback, is not meant for others
@@ -59,6 +84,19 @@ def environment_text(
     flow_lines = [f"  - {_flow(flow)}" for flow in flows]
     lines += ["flows:", *flow_lines] if flow_lines else []
     return "\n".join(lines) + "\n"
+
+
+def _way(machine: MachineEntry) -> Iterator[str]:
+    if machine.proxy_command:
+        yield f"      proxy_command: [{', '.join(quoted(word) for word in machine.proxy_command)}]"
+        return
+    yield "      port: 22"
+    if machine.alias is not None:
+        yield f"      host_key_alias: {quoted(machine.alias)}"
+    if machine.jump is not None:
+        yield f"      jump: {quoted(machine.jump)}"
+    # nothing in a lab is farther away than that; a fault that cuts management off is soon known
+    yield f"      connect_timeout: {IN_BAND_TIMEOUT}"
 
 
 def _flow(flow: Mapping[str, Any]) -> str:

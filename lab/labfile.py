@@ -28,6 +28,7 @@ from harness.environment import FlowRule
 from harness.errors import InputError
 from harness.network.model import Access, Direction, NextHopType, RuleProtocol
 from harness.yamlfile import load_model
+from lab.hosts.accounts import Sudo
 from lab.hosts.services import Service
 
 __all__ = ["LabFile", "Service", "load_lab_file"]
@@ -182,7 +183,8 @@ class Vm(_Strict):
     """A VM. With one NIC its keys stand here, else in ``nics`` (the first is the primary).
 
     ``count`` makes that many of them, their name's {n} counting from 1. ``forwarding`` is the
-    guest's own setting; by default it forwards if any of its NICs does.
+    guest's own setting; by default it forwards if any of its NICs does. ``user`` is whom the
+    environment file logs in as; ``sudo`` is what azureuser may do (default: nopasswd).
     """
 
     subnet: str | None = None
@@ -195,6 +197,7 @@ class Vm(_Strict):
     count: Annotated[int, Field(ge=1, le=MAX_VMS, strict=True)] | None = None
     services: tuple[Annotated[Service, BeforeValidator(_service)], ...] = ()
     user: Literal["root", "azureuser"] = "root"
+    sudo: Sudo | None = None
     forwarding: bool | None = None
 
     @model_validator(mode="after")
@@ -205,6 +208,8 @@ class Vm(_Strict):
             raise ValueError("with 'nics', the keys of a NIC stand there")
         if self.count is not None and any(n.address or isinstance(n.ipv6, str) for n in self.interfaces()):
             raise ValueError("an address cannot be given to several VMs")
+        if self.sudo is not None and self.user == "root":
+            raise ValueError("'sudo' goes with 'user: azureuser': root needs none")
         return self
 
     def interfaces(self) -> tuple[Nic, ...]:
@@ -224,6 +229,15 @@ class Vm(_Strict):
         )
 
 
+class Management(_Strict):
+    """How the VMs are reached: with this key, by SSH to port 22 of their data NICs, through ``jump``.
+
+    The VM that is ``jump`` is reached out of band, as all are without this key.
+    """
+
+    jump: str
+
+
 class LabFile(_Strict):
     """The whole file."""
 
@@ -239,6 +253,7 @@ class LabFile(_Strict):
     route_tables: dict[Name, tuple[Route, ...]] = Field(default_factory=dict)
     vms: Annotated[dict[Annotated[str, AfterValidator(_vm_name)], Vm], Field(min_length=1)]
     flows: tuple[FlowRule, ...] = ()
+    management: Management | None = None
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

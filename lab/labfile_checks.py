@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from harness.model import Protocol
 from lab.addresses import AddressPool
 from lab.labfile import MAX_VMS, TAGS, LabFile, Nic, has_number
 
@@ -18,7 +19,15 @@ Problem = tuple[tuple[str | int, ...], str]
 
 def problems(lab: LabFile) -> list[Problem]:
     """Everything that refers to nothing or contradicts something, in the file's order."""
-    return [*_vnets(lab), *_nsgs(lab), *_route_tables(lab), *_names(lab), *_nics(lab), *_flows(lab)]
+    return [
+        *_vnets(lab),
+        *_nsgs(lab),
+        *_route_tables(lab),
+        *_names(lab),
+        *_nics(lab),
+        *_flows(lab),
+        *_management(lab),
+    ]
 
 
 def _known(kind: str, name: str | None, names: Iterable[str]) -> str | None:
@@ -162,6 +171,17 @@ def _addresses(
                 pool.next(family)
         except ValueError as error:
             yield (*place, key), str(error)
+
+
+def _management(lab: LabFile) -> Iterator[Problem]:
+    if lab.management is None:
+        return
+    if problem := _known("VM", lab.management.jump, [name for name, _, _ in lab.expanded()]):
+        yield ("management", "jump"), problem
+    for key, vm in lab.vms.items():
+        ours = key != lab.management.jump
+        if ours and any((item.protocol, item.port) == (Protocol.TCP, 22) for item in vm.services):
+            yield ("vms", key, "services"), "22/tcp is sshd's own where VMs are managed in band"
 
 
 def _flows(lab: LabFile) -> Iterator[Problem]:

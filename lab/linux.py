@@ -104,6 +104,13 @@ def start_time(pid: int) -> int | None:
     return None if is_ending else int(fields[19])
 
 
+def started_at(start_time: int) -> float:
+    """When a process started that has this start time: seconds since the epoch."""
+    with open("/proc/stat", encoding="ascii") as file:
+        boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    return boot + start_time / os.sysconf("SC_CLK_TCK")
+
+
 def is_running(pid: int, started: int) -> bool:
     """Whether that very process still runs."""
     return start_time(pid) == started

@@ -17,10 +17,11 @@ from harness.network.model import Network, VirtualMachine
 from harness.network.snapshot import network_from_resources
 from lab import neighbours, state
 from lab.content import GuestContent, LabContent
-from lab.environment_file import MachineEntry, environment_text
+from lab.environment_file import MachineEntry, become_text, environment_text
 from lab.errors import LabError
 from lab.fabric import Fabric
-from lab.hosts import filesystem, sshd
+from lab.hosts import accounts, filesystem, resident_sshd, sshd, sudo
+from lab.hosts.accounts import Sudo
 from lab.hosts.services import Service, Services
 from lab.namespaces import GuestSpec, NamespaceDriver
 from lab.plan import build_plan
@@ -46,6 +47,7 @@ class LabMachine:
         self._services = Services(self._driver)
         self._fabric = Fabric()
         self._tokens: dict[str, str] = {}
+        self._sudo_works = False
         self._content = LabContent("", [])
         self._network = Network()
         self._plan: FabricPlan
@@ -60,11 +62,18 @@ class LabMachine:
         for kind, arm_id in self._network.unmodelled:
             note(f"{content.origin}: the lab leaves out {arm_id} ({kind})")
         self._plan = build_plan(self._network)
-        self._make_room(note)
+        if not self._rootless:
+            self._make_room(note)
+        self._check_sudo(note)
         keys = self._make_vms(progress)
         self._directory.write_record(self._record(complete=False))
         self._fabric.apply(self._plan)
         self._start_services(progress)
+        if content.jump is not None:
+            guests = self._driver.guests
+            resident_sshd.start_all(
+                self._driver, [guest for name, guest in guests.items() if name != content.jump]
+            )
         self._write_files(keys)
         self._directory.write_record(self._record(complete=True))
 
@@ -121,25 +130,23 @@ class LabMachine:
     # -- making
 
     def _make_room(self, note: Note) -> None:
-        vms = len(self._network.vms)
-        if self._rootless or not neighbours.is_large(vms):
-            return
         try:
             neighbours.raise_thresholds(os.getpid())
-        except OSError as error:
-            note(
-                neighbours.shortage(vms) or f"the neighbour table could not be made larger: {error.strerror}"
-            )
+        except OSError:
+            # as in a container that may not: then it matters to a large lab only
+            if text := neighbours.shortage(len(self._network.vms)):
+                note(text)
 
     def _make_vms(self, progress: Progress) -> dict[str, sshd.KeyPair]:
         names = filesystem.hostnames(vm.name for vm in self._network.vms.values())
         keys: dict[str, sshd.KeyPair] = {}
         specs: list[GuestSpec] = []
+        password = self._make_password()
         for vm in self._network.vms.values():
             keys[vm.name] = sshd.KeyPair.generate()
             self._tokens[vm.name] = secrets.token_hex(8)
             nics = [self._network.nics[nic] for nic in vm.nics]
-            forwarding = self._guest(vm.name).forwarding
+            guest = self._guest(vm.name)
             specs.append(
                 filesystem.guest_spec(
                     vm.name,
@@ -147,16 +154,42 @@ class LabMachine:
                     [str(address) for nic in nics for family in (4, 6) for address in nic.addresses(family)],
                     keys[vm.name],
                     self._tokens[vm.name],
-                    forwarding=any(nic.ip_forwarding for nic in nics) if forwarding is None else forwarding,
+                    forwarding=(
+                        any(nic.ip_forwarding for nic in nics)
+                        if guest.forwarding is None
+                        else guest.forwarding
+                    ),
+                    more=accounts.own_files(Sudo(guest.sudo), password),
                 )
             )
         ports = self._ports_by_vm()
-        for batch in self._driver.create(specs, self._directory.name, self._directory.stage, self._lowers):
+        copies = sudo.private_copies(rootless=self._rootless) if self._sudo_works else ()
+        for batch in self._driver.create(
+            specs, self._directory.name, self._directory.stage, self._lowers, copies
+        ):
             # wired as they come to life, while the next ones are made on another core
             netns = {guest.name: guest.netns for guest in batch}
             self._fabric.attach([port for name in netns for port in ports.get(name, [])], netns)
             progress("VMs", len(self._driver.guests), len(specs))
         return keys
+
+    def _check_sudo(self, note: Note) -> None:
+        users = [name for name, guest in self._content.guests.items() if guest.user != "root"]
+        wanting = [name for name in users if self._guest(name).sudo != Sudo.NONE]
+        if not wanting:
+            return
+        obstacle = sudo.obstacle(rootless=self._rootless)
+        self._sudo_works = obstacle is None
+        if obstacle is not None:
+            note(f"sudo cannot work in this lab, so nobody becomes root on {', '.join(wanting)}: {obstacle}")
+
+    def _make_password(self) -> str:
+        """The hash of the password that this lab's azureuser has, where one is wanted; else nothing."""
+        if all(guest.sudo != Sudo.PASSWORD for guest in self._content.guests.values()):
+            return ""
+        password = accounts.new_password()
+        state.write_atomically(self._directory.password, f"{password}\n", mode=0o600)
+        return accounts.hashed(password)
 
     def _ports_by_vm(self) -> dict[str, list[Port]]:
         ports: dict[str, list[Port]] = {}
@@ -184,22 +217,34 @@ class LabMachine:
         lines = [sshd.known_hosts_line(guests[name].hostname, key) for name, key in keys.items()]
         state.write_atomically(directory.known_hosts, "".join(lines))
         state.write_atomically(directory.snapshot, self._store.snapshot())
-        entries = [
-            MachineEntry(
-                name=vm.name,
-                host=guests[vm.name].hostname,
-                user=self._guest(vm.name).user,
-                arm_id=vm.id,
-                proxy_command=sshd.proxy_command(
-                    guests[vm.name], self._tokens[vm.name], rootless=self._rootless
-                ),
-                services=tuple(Service.parse(text) for text in self._guest(vm.name).services),
-            )
-            for vm in self._network.vms.values()
-        ]
+        entries = [self._entry(vm) for vm in self._network.vms.values()]
         state.write_atomically(
             directory.environment, environment_text(directory, entries, self._content.flows)
         )
+
+    def _entry(self, vm: VirtualMachine) -> MachineEntry:
+        guest, content, jump = self._driver.guests[vm.name], self._guest(vm.name), self._content.jump
+        in_band = jump not in (None, vm.name)
+        become = None
+        if content.user != "root":
+            become = become_text(Sudo(content.sudo), self._directory.password, works=self._sudo_works)
+        return MachineEntry(
+            name=vm.name,
+            host=self._address(vm) if in_band else guest.hostname,
+            user=content.user,
+            arm_id=vm.id,
+            services=tuple(Service.parse(text) for text in content.services),
+            proxy_command=()
+            if in_band
+            else sshd.proxy_command(guest, self._tokens[vm.name], rootless=self._rootless),
+            alias=guest.hostname if in_band else None,
+            jump=jump if in_band else None,
+            become=become,
+        )
+
+    def _address(self, vm: VirtualMachine) -> str:
+        nics = [self._network.nics[nic] for nic in vm.nics]
+        return next(str(address) for nic in nics for family in (4, 6) for address in nic.addresses(family))
 
     # -- changing
 

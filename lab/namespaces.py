@@ -122,14 +122,21 @@ class NamespaceDriver:
         self.guests: dict[str, Guest] = {}
 
     def create(
-        self, specs: Sequence[GuestSpec], label: str, stage: Path, lowers: Lowers
+        self,
+        specs: Sequence[GuestSpec],
+        label: str,
+        stage: Path,
+        lowers: Lowers,
+        copies: tuple[str, ...] = (),
     ) -> Iterator[list[Guest]]:
         """Makes all VMs, side by side on all cores; yields them in batches as they come to life.
 
-        ``stage`` is an empty directory on which each VM mounts its memory. Raises LabError if one
-        cannot be made; the others live until :meth:`destroy`.
+        ``stage`` is an empty directory on which each VM mounts its memory; ``copies`` are files and
+        directories of the machine that VMs see as their root's own. Raises LabError if one cannot be
+        made; the others live until :meth:`destroy`.
         """
-        order = (label, self._init, str(stage), _joined(lowers.etc), _joined(lowers.var), _plain(specs))
+        etc, var = _joined(lowers.etc), _joined(lowers.var)
+        order: nursery.Order = (label, self._init, str(stage), etc, var, copies, _plain(specs))
         payload = marshal.dumps(order)
         ours, theirs = _credential_pair()
         hostnames = {spec.name: spec.hostname for spec in specs}

@@ -30,8 +30,8 @@ File = tuple[str, bytes | None, str | None, int, int, int]
 """Path, content, link target (a directory has neither), mode, uid, gid."""
 Spec = tuple[str, str, tuple[File, ...], tuple[tuple[str, str], ...]]
 """Name, host name, files, sysctls."""
-Order = tuple[str, str, str, str, str, tuple[Spec, ...]]
-"""Label, init program, stage, lower directories of /etc and of /var, VMs."""
+Order = tuple[str, str, str, str, str, tuple[str, ...], tuple[Spec, ...]]
+"""Label, init program, stage, lower directories of /etc and of /var, what to copy, VMs."""
 
 _PRIVATE = ("etc", "var", "run", "tmp", "root", "home")
 _COVERED = ("/proc/", "/sys/", "/dev/pts")
@@ -81,7 +81,12 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def _carry_out(order: Order, report: socket.socket) -> None:
-    label, init, stage, lower_etc, lower_var, specs = order
+    label, init, stage, lower_etc, lower_var, copies, specs = order
+    try:
+        _cover_by_copies(stage, copies)
+    except OSError as error:
+        report.send(marshal.dumps((specs[0][0], f"copying {', '.join(copies)}: {linux.words_of(error)}")))
+        return
     for spec in specs:
         try:
             child = linux.clone(linux.CLONE_NEWPID)
@@ -90,6 +95,26 @@ def _carry_out(order: Order, report: socket.socket) -> None:
             return
         if child == 0:
             _become(spec, label, init, stage, {"etc": lower_etc, "var": lower_var}, report)
+
+
+def _cover_by_copies(stage: str, paths: tuple[str, ...]) -> None:
+    """Gives all VMs copies of files and directories of the machine that are this process's own.
+
+    On a file system of this namespace's own, where the setuid bit counts.
+    """
+    if not paths:
+        return
+    import shutil
+
+    linux.mount("tmpfs", stage, "tmpfs", linux.MS_NODEV, "mode=755")
+    for number, path in enumerate(paths):
+        copy = f"{stage}/{number}"
+        if os.path.isdir(path):  # noqa: PTH112
+            shutil.copytree(path, copy, symlinks=True)
+        else:
+            shutil.copy(path, copy)
+        linux.mount(copy, path, None, linux.MS_BIND)
+    linux.unmount(stage)
 
 
 def _become(

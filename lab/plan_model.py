@@ -94,12 +94,18 @@ class RouteAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouteTarget:
-    """Where a route leads; ``vnet`` is the VNet (key) that the packet enters."""
+    """Where a route leads; ``vnet`` is the VNet (key) that the packet enters.
+
+    ``closed_here`` and ``closed_there``: over a peering of which that side does not allow virtual
+    network access, so that new flows pass only by rules that name the other end (:class:`PlannedRule`).
+    """
 
     action: RouteAction
     vnet: str | None = None
     port: int | None = None
     reason: DropReason | None = None
+    closed_here: bool = False
+    closed_there: bool = False
 
     @classmethod
     def deliver(cls, vnet: str) -> RouteTarget:
@@ -108,6 +114,10 @@ class RouteTarget:
     @classmethod
     def next_hop(cls, vnet: str, port: int) -> RouteTarget:
         return cls(RouteAction.NEXT_HOP, vnet=vnet, port=port)
+
+    @property
+    def closed(self) -> bool:
+        return self.closed_here or self.closed_there
 
     @classmethod
     def drop(cls, reason: DropReason) -> RouteTarget:
@@ -151,7 +161,10 @@ class AddressSet:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRule:
-    """A security rule with tags and ASGs resolved. An empty tuple of ports means any port."""
+    """A security rule with tags and ASGs resolved. An empty tuple of ports means any port.
+
+    ``explicit``: a rule of a user's that names its remote side by prefix or ASG.
+    """
 
     id: str
     access: Access
@@ -160,6 +173,7 @@ class PlannedRule:
     source_ports: tuple[PortRange, ...]
     destination: AddressSet
     destination_ports: tuple[PortRange, ...]
+    explicit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +214,16 @@ class FabricPlan:
     vnets: Mapping[str, VNetPlan]
     routes: Mapping[Context, RoutePlan]
     chains: Mapping[ChainKey, tuple[PlannedRule, ...]]
+
+    @property
+    def has_closed_peerings(self) -> bool:
+        """Whether any route crosses a peering without virtual network access."""
+        return any(
+            target.closed
+            for routes in self.routes.values()
+            for family in routes.by_family.values()
+            for _, target in family
+        )
 
     @property
     def port_ids(self) -> dict[str, int]:

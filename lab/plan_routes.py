@@ -7,6 +7,7 @@ win over peering and system routes. Not for NSGs (``plan_rules``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from harness.network.model import (
@@ -52,15 +53,24 @@ def connected_peerings(vnet: VirtualNetwork) -> Iterator[VirtualNetworkPeering]:
     return (peering for peering in vnet.peerings if peering.state is PeeringState.CONNECTED)
 
 
-def access_allowed(network: Network, vnet: VirtualNetwork, peering: VirtualNetworkPeering) -> bool:
-    """Whether both sides of a peering let their VMs reach the other's.
+def _over(
+    network: Network, vnet: VirtualNetwork, peering: VirtualNetworkPeering, target: RouteTarget
+) -> RouteTarget:
+    """``target``, reached over a peering: each side may have closed it (``allowVirtualNetworkAccess``).
 
-    ``allowVirtualNetworkAccess`` of one side takes the peer out of that side's VirtualNetwork
-    tag, inbound and outbound, so that either side's false stops both directions.
+    Such a peering keeps its routes and takes the peer out of that side's VirtualNetwork tag; what an
+    NSG explicitly allows by address or ASG still passes (field trials of 2021), and where there is
+    no NSG at all nothing does (recorded).
     """
+    if target.reason is not None:
+        return target
     remote = network.vnets.get(key(peering.remote_vnet))
     back = peering_to(remote, key(vnet.id)) if remote is not None else None
-    return peering.allow_virtual_network_access and (back is None or back.allow_virtual_network_access)
+    return replace(
+        target,
+        closed_here=not peering.allow_virtual_network_access,
+        closed_there=back is not None and not back.allow_virtual_network_access,
+    )
 
 
 def plan_routes(network: Network, context: Context, ports: VNetPorts) -> RoutePlan:
@@ -79,11 +89,7 @@ def _system_routes(network: Network, vnet: VirtualNetwork) -> Iterator[tuple[IPN
     for prefix in vnet.address_space:
         yield prefix, RouteTarget.deliver(key(vnet.id))
     for peering in connected_peerings(vnet):
-        target = (
-            RouteTarget.deliver(key(peering.remote_vnet))
-            if access_allowed(network, vnet, peering)
-            else RouteTarget.drop(DropReason.PEERING_ACCESS_DISABLED)
-        )
+        target = _over(network, vnet, peering, RouteTarget.deliver(key(peering.remote_vnet)))
         for prefix in peering.remote_address_space:
             yield prefix, target
     for prefix in RESERVED:
@@ -130,9 +136,7 @@ def _appliance(network: Network, vnet: VirtualNetwork, ports: VNetPorts, address
         return _port_target(key(vnet.id), ports, address)
     for peering in connected_peerings(vnet):
         if any(address in prefix for prefix in peering.remote_address_space):
-            if not access_allowed(network, vnet, peering):
-                return RouteTarget.drop(DropReason.PEERING_ACCESS_DISABLED)
-            return _port_target(key(peering.remote_vnet), ports, address)
+            return _over(network, vnet, peering, _port_target(key(peering.remote_vnet), ports, address))
     return RouteTarget.drop(DropReason.APPLIANCE_UNREACHABLE)
 
 

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from harness.network.model import (
     ANY_PORT,
     AddressSelector,
+    Direction,
     IPNetwork,
     Network,
     NetworkSecurityGroup,
@@ -68,9 +69,15 @@ def plan_chain(network: Network, chain: ChainKey) -> tuple[PlannedRule, ...]:
             source_ports=_ports(rule.source_ports),
             destination=_resolve(network, chain.context, nsg, rule, rule.destination),
             destination_ports=_ports(rule.destination_ports),
+            explicit=_is_explicit(rule, chain.direction),
         )
         for rule in sorted(nsg.ordered(chain.direction), key=lambda rule: rule.priority)
     )
+
+
+def _is_explicit(rule: SecurityRule, direction: Direction) -> bool:
+    remote = rule.source if direction is Direction.INBOUND else rule.destination
+    return not rule.default and bool(remote.prefixes or remote.asgs)
 
 
 def address_set(prefixes: Iterator[IPNetwork]) -> AddressSet:

@@ -39,12 +39,15 @@ from lab.ruleset import (
     PROTOCOLS,
     Container,
     ContainerKind,
+    PeeringNote,
     drop,
     drop_chain,
     ethernet_header,
     fixed_chains,
     fixed_containers,
     level_map,
+    note,
+    noted,
     own_address,
 )
 
@@ -110,7 +113,8 @@ class _Compiler:
 
     def __init__(self, plan: FabricPlan) -> None:
         self.plan = plan
-        self.chains = fixed_chains()
+        self._has_closed_peerings = plan.has_closed_peerings
+        self.chains = fixed_chains(closed_peerings=self._has_closed_peerings)
         self.containers = fixed_containers()
         self.rule_ids: dict[str, str] = {}
 
@@ -196,12 +200,13 @@ class _Compiler:
         receiver = self.plan.vnets.get(target.vnet)
         if receiver is None:  # peered with, but not part of this network
             return drop_chain(DropReason.NO_SUCH_ADDRESS)
-        guarded = target.vnet != context.vnet and context.vnet not in receiver.forwarded_from
-        suffix = f"_from_{_label(context.vnet)}" if guarded else ""
-        guard = self._own_sources(context.vnet, family) if guarded else ()
+        guard = _access(target)
+        if target.vnet != context.vnet and context.vnet not in receiver.forwarded_from:
+            guard = (*self._own_sources(context.vnet, family), *guard)
+        suffix = f"_from_{_label(context.vnet)}" if guard else ""
         if target.action is RouteAction.DELIVER:
             plain = f"vnet{family}_{_label(target.vnet)}"
-            if guarded:
+            if guard:
                 self.chains[plain + suffix] = (*guard, f"goto {plain}")
             return plain + suffix
         assert target.port is not None
@@ -231,15 +236,18 @@ class _Compiler:
         """One chain per protocol, so that a packet meets only rules that could match it."""
         for protocol in PROTOCOLS:
             self.chains[_security_chain(chain, family, protocol)] = tuple(
-                self._rule(rule, match)
+                self._rule(rule, match, chain.direction)
                 for rule in rules
                 if (match := self._match(rule, protocol, family)) is not None
             )
 
-    def _rule(self, rule: PlannedRule, match: str) -> str:
+    def _rule(self, rule: PlannedRule, match: str, direction: Direction) -> str:
         tag = digest(rule.id)
         self.rule_ids[tag] = rule.id
-        return f'{match}counter {"return" if rule.access is Access.ALLOW else "drop"} comment "rule:{tag}"'
+        if rule.access is Access.DENY:
+            return f'{match}counter drop comment "rule:{tag}"'
+        noting = f"{note(_explicitness(rule, direction))} " if self._has_closed_peerings else ""
+        return f'{match}counter {noting}return comment "rule:{tag}"'
 
     def _match(self, rule: PlannedRule, protocol: str, family: int) -> str | None:
         """The conditions of a rule for packets of a protocol; None if it can match none of them."""
@@ -287,6 +295,25 @@ class _Compiler:
 
     def _map(self, name: str, declaration: str, elements: Mapping[str, str]) -> None:
         self.containers[name] = Container(ContainerKind.MAP, f"{declaration};", elements)
+
+
+def _access(target: RouteTarget) -> tuple[str, ...]:
+    """What a packet meets on its way over a peering that a side has closed; known flows pass."""
+    if not target.closed:
+        return ()
+    crossing = note(PeeringNote.CROSSED | (PeeringNote.CLOSED_THERE if target.closed_there else 0))
+    judged = PeeringNote.NEW | PeeringNote.IMPLICIT_OUT
+    refused = f"{noted(judged, judged)} {drop(DropReason.PEERING_ACCESS_DISABLED)}"
+    return (
+        *((refused,) if target.closed_here else ()),
+        f"{noted(PeeringNote.NEW, PeeringNote.NEW)} {crossing}",
+    )
+
+
+def _explicitness(rule: PlannedRule, direction: Direction) -> PeeringNote:
+    if rule.explicit:
+        return PeeringNote.EXPLICIT
+    return PeeringNote.IMPLICIT_IN if direction is Direction.INBOUND else PeeringNote.IMPLICIT_OUT
 
 
 def _route_chain(context: Context, family: int) -> str:

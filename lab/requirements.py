@@ -25,6 +25,7 @@ PACKAGES: Mapping[str, str] = {
     "ping": "iputils-ping",
     "python3": "python3",
     "sshd": "openssh-server",
+    "sudo": "sudo",
     "tcpdump": "tcpdump",
 }
 ROOTLESS_PACKAGES: Mapping[str, str] = {"newuidmap": "uidmap", "newgidmap": "uidmap"}

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from types import MappingProxyType
 
 from harness.network.model import IPAddress
@@ -39,6 +39,34 @@ FRAGMENT_LIFE = "30s"
 
 ADDRESS_TYPE = MappingProxyType({4: "ipv4_addr", 6: "ipv6_addr"})
 HEADER = MappingProxyType({4: "ip", 6: "ip6"})
+
+
+class PeeringNote(IntFlag):
+    """What is noted of a new flow's packet, in its priority, where peerings without access exist.
+
+    A packet arrives with priority 0, and loses it when it leaves; only the ports' judgements and
+    the chain that crosses the peering look at it.
+    """
+
+    NEW = 1
+    """Its sender's port did not know the flow."""
+    IMPLICIT_OUT = 2
+    EXPLICIT = 4
+    IMPLICIT_IN = 8
+    """A rule that let it out or in does (not) name the other end."""
+    CROSSED = 16
+    CLOSED_THERE = 32
+    """It crossed such a peering, closed by the receiving side."""
+
+
+def note(added: PeeringNote) -> str:
+    """The statement that adds to what is noted."""
+    return f"meta priority set meta priority | {added:#x}"
+
+
+def noted(of: PeeringNote, wanted: PeeringNote) -> str:
+    """The condition that exactly ``wanted`` is noted among ``of``."""
+    return f"meta priority & {of:#x} == {wanted:#x}"
 
 
 class ContainerKind(StrEnum):
@@ -165,9 +193,23 @@ class _Side:
     levels: tuple[str, str]
     fragment: str
     next: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    """Rules around the judgement of a new flow by NSGs."""
 
 
-def _sides(family: int) -> tuple[_Side, _Side]:
+_JUDGED_OUT = (f"meta priority set {PeeringNote.NEW:#x}",)
+_REFUSED_IN = PeeringNote.CLOSED_THERE | PeeringNote.IMPLICIT_IN
+_JUDGED_IN = tuple(
+    f"{noted(of, wanted)} {drop(DropReason.PEERING_ACCESS_DISABLED)}"
+    for of, wanted in (
+        (_REFUSED_IN, _REFUSED_IN),
+        (PeeringNote.CROSSED | PeeringNote.EXPLICIT, PeeringNote.CROSSED),
+    )
+)
+
+
+def _sides(family: int, *, closed_peerings: bool) -> tuple[_Side, _Side]:
     return (
         # ports are in a datagram's first fragment only: the later ones are judged where they arrive,
         # and get through if the first one was delivered there
@@ -178,6 +220,7 @@ def _sides(family: int) -> tuple[_Side, _Side]:
             levels=("nic_out", "subnet_out"),
             fragment=f"route_{family}",
             next=f"route_{family}",
+            before=_JUDGED_OUT if closed_peerings else (),
         ),
         _Side(
             "to",
@@ -186,6 +229,7 @@ def _sides(family: int) -> tuple[_Side, _Side]:
             levels=("subnet_in", "nic_in"),
             fragment=f"fragment_{family}",
             next=f"deliver_{family}",
+            after=_JUDGED_IN if closed_peerings else (),
         ),
     )
 
@@ -223,7 +267,9 @@ def _side_chains(family: int, side: _Side) -> dict[str, tuple[str, ...]]:
 
     def opens(protocol: str, header: _Header = _Header.PORTS) -> tuple[str, ...]:
         return (
+            *side.before,
             *(f"meta mark vmap @{level_map(level, family, protocol)}" for level in side.levels),
+            *side.after,
             # a full table makes the statement fail, and the rule simply not match
             f"update @{side.mine} {{ {_flow_key(family, header)} }} goto {side.next}",
             drop(DropReason.FLOW_TABLE_FULL),
@@ -292,8 +338,8 @@ _NEIGHBOURS = ("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router
 """The fabric's own kernel answers neighbour discovery for the gateway, and nothing else."""
 
 
-def _family_chains(family: int) -> dict[str, tuple[str, ...]]:
-    from_port, to_port = _sides(family)
+def _family_chains(family: int, *, closed_peerings: bool) -> dict[str, tuple[str, ...]]:
+    from_port, to_port = _sides(family, closed_peerings=closed_peerings)
     chains = _side_chains(family, from_port) | _side_chains(family, to_port)
     own = f"meta mark . @ll,48,48 . {'@nh,96,32' if family == 4 else '@nh,64,128'}"
     fragment = _fragment_key(family)
@@ -329,8 +375,11 @@ INGRESS = (
 """The rules of the base chain."""
 
 
-def fixed_chains() -> dict[str, tuple[str, ...]]:
-    """Chain name -> rules, for everything that does not depend on the network."""
+def fixed_chains(*, closed_peerings: bool = False) -> dict[str, tuple[str, ...]]:
+    """Chain name -> rules, for everything that does not depend on the network.
+
+    ``closed_peerings``: note how rules judged, for the peerings that only explicit rules may cross.
+    """
     chains: dict[str, tuple[str, ...]] = {
         # every address answers ARP; the Ethernet header serves as scratch space to swap the IP addresses
         "arp_in": (
@@ -347,7 +396,7 @@ def fixed_chains() -> dict[str, tuple[str, ...]]:
         ),
     }
     for family in (4, 6):
-        chains.update(_family_chains(family))
+        chains.update(_family_chains(family, closed_peerings=closed_peerings))
     for reason in DropReason:
         chains[drop_chain(reason)] = (drop(reason),)
     return chains

@@ -157,6 +157,11 @@ class LabDirectory:
         return self.path / "id_ed25519"
 
     @property
+    def password(self) -> Path:
+        """azureuser's, in the VMs where sudo asks for one."""
+        return self.path / "azureuser_password"
+
+    @property
     def snapshot(self) -> Path:
         return self.path / "network.json"
 

@@ -102,7 +102,7 @@ def test_data_files_are_inside(wheel: Path) -> None:
         for path in (ROOT / package).rglob(pattern)
     }
     assert in_repository <= names
-    assert "harness/agent/linux.py" in names
+    assert "harness/agent/linux/agent.py" in names
     assert any(name.startswith("lab/topologies/") for name in names)
     assert (
         not {name.split("/")[0] for name in names}

@@ -7,10 +7,11 @@ transport and every operating system. Not for deciding what an answer means for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+import base64
+import time
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from harness.agent import contract
 from harness.agent.contract import (
@@ -32,54 +33,16 @@ from harness.agent.contract import (
     UdpResults,
     UdpTarget,
 )
+from harness.agent.contract_path import PathMtuResult, RawResult
+from harness.agent.contract_sweep import SweepAnswer, SweepGroup, SweepResult
+from harness.agent.pending import MARGIN, Pending, Requester
 from harness.errors import AgentError
 from harness.model import Protocol as IpProtocol
 
 Result = TypeVar("Result")
+Many = TypeVar("Many", bound=Sequence[object])
 
-MARGIN = 8.0
-"""Seconds an answer may take beyond the operation's own time, before the agent counts as dead."""
-
-
-class Requester(Protocol):
-    """What carries requests to one machine's agent (:class:`harness.transport.session.Session`)."""
-
-    @property
-    def machine(self) -> str: ...
-
-    def request(self, op: str, *, timeout: float = ..., **params: Any) -> dict[str, Any]: ...
-
-    def submit(self, op: str, **params: Any) -> Future[dict[str, Any]]: ...
-
-
-class Pending(Generic[Result]):
-    """A request under way, whose answer can be asked for later."""
-
-    def __init__(
-        self,
-        machine: str,
-        future: Future[dict[str, Any]],
-        takes: float,
-        finish: Callable[[dict[str, Any]], Result],
-    ) -> None:
-        self._machine = machine
-        self._future = future
-        self._takes = takes
-        self._finish = finish
-
-    @property
-    def done(self) -> bool:
-        return self._future.done()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether the answer came within ``seconds``."""
-        return bool(wait([self._future], seconds).done)
-
-    def result(self) -> Result:
-        try:
-            return self._finish(self._future.result(self._takes))
-        except TimeoutError:
-            raise AgentError(self._machine, f"the agent did not answer within {self._takes:.0f} s") from None
+__all__ = ["MARGIN", "Agent", "Pending", "Requester"]
 
 
 class Agent:
@@ -92,6 +55,7 @@ class Agent:
     def __init__(self, requester: Requester) -> None:
         self._requester = requester
         self._hello: Hello | None = None
+        self._clock_ahead = 0.0
 
     @property
     def machine(self) -> str:
@@ -100,8 +64,18 @@ class Agent:
     def facts(self) -> Hello:
         """What :meth:`hello` said the first time; asked once per agent."""
         if self._hello is None:
+            asked = time.monotonic()
             self._hello = self.hello()
+            self._clock_ahead = self._hello.clock - (asked + time.monotonic()) / 2
         return self._hello
+
+    def clock(self) -> float:
+        """The machine's own clock now, as far as :meth:`facts` can tell: seconds since the epoch.
+
+        Stamps of one machine are comparable with each other only, since clocks may be a day off.
+        """
+        self.facts()
+        return time.monotonic() + self._clock_ahead
 
     def hello(self, tools: Sequence[str] | None = None) -> Hello:
         """Versions, user, capabilities, clock, and where the named tools are."""
@@ -133,6 +107,64 @@ class Agent:
             abort=abort or None,
         )
         return self._as_many(found.results, targets, "tcp")
+
+    def sweep(
+        self,
+        groups: Sequence[SweepGroup],
+        *,
+        timeout: float = 2.0,
+        retries: int = 0,
+        parallel: int | None = None,
+        rate: int | None = None,
+        processes: int | None = None,
+    ) -> SweepResult:
+        """Connects to thousands of targets: a verdict each, few particulars, in a fraction of the time.
+
+        Results are in the order of the groups' targets. Silent targets are tried ``retries`` times
+        more; ``parallel`` bounds the connects under way, ``rate`` the connects begun a second.
+        Connections are ended by RST.
+        """
+        return self.start_sweep(
+            groups, timeout=timeout, retries=retries, parallel=parallel, rate=rate, processes=processes
+        ).result()
+
+    def start_sweep(
+        self,
+        groups: Sequence[SweepGroup],
+        *,
+        timeout: float = 2.0,
+        retries: int = 0,
+        parallel: int | None = None,
+        rate: int | None = None,
+        processes: int | None = None,
+    ) -> Pending[SweepResult]:
+        """As :meth:`sweep`, without waiting: other machines can be asked meanwhile."""
+        count = sum(map(len, groups))
+        rounds = -(-count // parallel) if parallel else 1 + count // 1000
+        takes = timeout * (1 + retries) * rounds + (count * (1 + retries) / rate if rate else 0.0)
+        future = self._requester.submit(
+            "sweep",
+            **_given(
+                groups=[{"addresses": list(one.addresses), "ports": list(one.ports)} for one in groups],
+                timeout_ms=timeout * 1000,
+                retries=retries or None,
+                parallel=parallel,
+                rate=rate,
+                processes=processes,
+            ),
+        )
+
+        def finish(data: dict[str, Any]) -> SweepResult:
+            answer = contract.parse(SweepAnswer, data, machine=self.machine, op="sweep")
+            self._as_many(answer.outcomes, range(count), "sweep")
+            try:
+                return SweepResult.of(answer)
+            except ValueError as error:
+                raise AgentError(
+                    self.machine, f"the agent's answer to 'sweep' does not fit the contract: {error}"
+                ) from None
+
+        return Pending(self.machine, future, takes + MARGIN, finish)
 
     def udp(
         self, targets: Sequence[UdpTarget], *, timeout: float = 2.0, parallel: int | None = None
@@ -181,6 +213,32 @@ class Agent:
             size=size,
             source=source,
             methods=_list(methods),
+        )
+
+    def path_mtu(
+        self,
+        address: str,
+        *,
+        port: int | None = None,
+        timeout: float = 1.0,
+        source: str | None = None,
+        methods: Sequence[str] | None = None,
+        largest: int | None = None,
+    ) -> PathMtuResult:
+        """Finds the path MTU by echo, or by datagrams to ``port``; ``timeout`` is one packet's.
+
+        ``methods``: some of ``icmp`` and ``udp``, tried in that order (default: both).
+        """
+        return self._call(
+            PathMtuResult,
+            "path_mtu",
+            takes=40 * timeout,
+            address=address,
+            port=port,
+            timeout_ms=timeout * 1000,
+            source=source,
+            methods=_list(methods),
+            max=largest,
         )
 
     def route(self, address: str, *, source: str | None = None) -> RouteResult:
@@ -266,6 +324,31 @@ class Agent:
     def capture_stop(self, handle: int) -> CaptureReport:
         return self._call(CaptureReport, "capture_stop", handle=handle)
 
+    def raw(
+        self,
+        packets: Sequence[bytes],
+        wanted: CaptureFilter,
+        *,
+        window: float = 1.0,
+        interval: float = 0.0,
+        count: int = 0,
+    ) -> RawResult:
+        """Sends crafted IP packets and returns what came in that ``wanted`` matches.
+
+        It ends ``window`` after the last packet, or earlier with ``count`` answers; kind
+        ``permission`` without CAP_NET_RAW.
+        """
+        return self._call(
+            RawResult,
+            "raw",
+            takes=window + interval * len(packets),
+            packets=[base64.b64encode(packet).decode("ascii") for packet in packets],
+            filter=_plain(wanted),
+            window_ms=window * 1000,
+            interval_ms=interval * 1000 or None,
+            count=count or None,
+        )
+
     def run(
         self,
         *argv: str,
@@ -296,7 +379,7 @@ class Agent:
         data = self._requester.request(op, timeout=takes + MARGIN, **_given(**params))
         return contract.parse(kind, data, machine=self.machine, op=op)
 
-    def _as_many(self, results: tuple[Result, ...], targets: Sequence[object], op: str) -> tuple[Result, ...]:
+    def _as_many(self, results: Many, targets: Sequence[object], op: str) -> Many:
         if len(results) != len(targets):
             raise AgentError(
                 self.machine,

@@ -1,7 +1,9 @@
-"""``azreach probe A B:PORT/PROTOCOL``: real traffic, what came of it, no judgement."""
+"""``azreach probe A B:PORT/PROTOCOL``: real traffic, what came of it, and when; no judgement."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +14,26 @@ from harness.commands.options import environment_options
 if TYPE_CHECKING:
     from harness.agent.client import Agent
     from harness.model import Flow
-    from harness.probe.result import ProbeResult
+    from harness.probe.path_mtu import PathMtu
+    from harness.probe.result import Attempt, ProbeResult
 
 HEALTHY, FAULT, INCONCLUSIVE = 0, 1, 3
+
+SHOWN_OUTAGES = 20
 
 
 @click.command()
 @click.argument("source")
 @click.argument("target", metavar="TARGET:PORT/PROTOCOL")
 @environment_options
+@click.option("--count", type=click.IntRange(1, 1000000), help="How many attempts  [default: 1].")
 @click.option(
-    "--count", type=click.IntRange(1, 10000), default=1, show_default=True, help="How many attempts."
+    "--duration", type=click.FloatRange(0.001, 604800), help="Go on for so many seconds (Ctrl-C ends it)."
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0, 3600),
+    help="Seconds from one attempt to the next  [default: 1 with --duration, else 0].",
 )
 @click.option(
     "--timeout",
@@ -30,6 +41,9 @@ HEALTHY, FAULT, INCONCLUSIVE = 0, 1, 3
     default=2.0,
     show_default=True,
     help="Seconds of silence that count as no answer.",
+)
+@click.option(
+    "--path-mtu", is_flag=True, help="Find the largest packet that gets through, and who says so, instead."
 )
 @click.option("--ipv6", is_flag=True, help="Use the IPv6 addresses of both ends.")
 @click.option(
@@ -47,34 +61,61 @@ def probe(
     target: str,
     env_file: Path | None,
     lab: str | None,
-    count: int,
+    count: int | None,
+    duration: float | None,
+    interval: float | None,
     timeout: float,
+    path_mtu: bool,
     ipv6: bool,
     allow_disruptive: bool,
     as_json: bool,
 ) -> None:
     """Send real traffic from SOURCE to TARGET and say what came of it.
 
+    \b
+    azreach probe web-01 db-01:1433/tcp
+    azreach probe web-01 db-01:1433/tcp --duration 600 --interval 0.5     does it come and go, and when?
+    azreach probe web-01 db-01:1433/tcp --path-mtu
+
     Exit status: 0 it gets through, 1 it does not (or not every time), 2 wrong use or an
-    unreachable source, 3 sent, but nobody could confirm that it arrived (UDP).
+    unreachable source, 3 sent, but nobody could confirm that it arrived (UDP). With
+    --path-mtu: 1 a black hole, 3 nothing answered.
     """
     from harness.commands.options import chosen_environment
     from harness.diagnosis.azure_view import AzureView
     from harness.diagnosis.ends import Ends
-    from harness.model import Outcome
+    from harness.probe.repeat import Schedule, repeat
     from harness.report.progress import progress
-    from harness.report.text import plain
     from harness.target import parse_flow
     from harness.transport.session import Sessions
 
     flow = parse_flow(source, target, family=6 if ipv6 else None)
     environment = chosen_environment(env_file, lab)
     permitted = allow_disruptive or environment.allow_disruptive
-    with progress(f"probing {flow}"), Sessions(environment) as sessions:
+    schedule = Schedule(count, duration, interval)
+    if path_mtu and (count, duration, interval) != (None, None, None):
+        raise click.UsageError("--path-mtu is one measurement: no --count, --duration or --interval")
+    with progress(f"probing {flow}") as said, Sessions(environment) as sessions:
         ends = Ends(environment, sessions, AzureView(environment))
         agent, party = ends.reach(flow)
         address = str(ends.address(party, flow.family))
-        result = _probe(flow, agent, party.agent, address, count, timeout, permitted)
+        if path_mtu:
+            found = _path_mtu(agent, party.agent, address, timeout, permitted)
+        else:
+            result = repeat(
+                lambda: _probe(flow, agent, party.agent, address, timeout, permitted),
+                schedule,
+                heard=_counter(said),
+            )
+    if path_mtu:
+        ctx.exit(_show_path_mtu(flow, found, as_json))
+    ctx.exit(_show(flow, address, result, as_json))
+
+
+def _show(flow: Flow, address: str, result: ProbeResult, as_json: bool) -> int:
+    from harness.model import Outcome
+    from harness.report.text import plain
+
     if as_json:
         from harness.report.documents import probe_document
 
@@ -84,24 +125,79 @@ def probe(
         tries = f", {result.successes} of {result.attempts}" if result.attempts > 1 else ""
         detail = f" ({result.detail})" if result.detail else ""
         click.echo(plain(f"{flow} ({address}): {result.outcome}{tries}{times}{detail}"))
+        for line in _outage_lines(result) if result.attempts > 1 else ():
+            click.echo(plain(line))
     if result.outcome is Outcome.UNCONFIRMED:
-        ctx.exit(INCONCLUSIVE)
-    ctx.exit(HEALTHY if result.outcome.success else FAULT)
+        return INCONCLUSIVE
+    return HEALTHY if result.outcome.success else FAULT
+
+
+def _outage_lines(result: ProbeResult) -> list[str]:
+    """When it failed, by the source's own clock."""
+    from harness.probe.result import outages
+
+    found = outages(result.tries)
+    lines = []
+    for outage in found[:SHOWN_OUTAGES]:
+        kinds = ", ".join(outage.outcomes)
+        first, last = _stamp(outage.first), _stamp(outage.last)
+        when = f"at {first}" if outage.count == 1 else f"from {first} to {last}: {outage.count} in a row"
+        lines.append(f"  failed {when}: {kinds}")
+    if len(found) > SHOWN_OUTAGES:
+        lines.append(f"  and {len(found) - SHOWN_OUTAGES} more times (--json has all)")
+    return lines
+
+
+def _stamp(moment: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) + f"{moment % 1:.3f}Z"[1:]
+    except (OverflowError, ValueError, OSError):
+        return f"{moment:.3f}"
+
+
+def _counter(said: Callable[[str], None]) -> Callable[[Attempt, int], None]:
+    """Live progress: how many of how many failed so far."""
+    failed = 0
+
+    def heard(attempt: Attempt, number: int) -> None:
+        nonlocal failed
+        failed += not attempt.outcome.success
+        if number > 1:
+            said(f"{number} attempts, {failed} failed, the last {attempt.outcome}")
+
+    return heard
+
+
+def _path_mtu(source: Agent, target: Agent | None, address: str, timeout: float, permitted: bool) -> PathMtu:
+    from harness.probe.path_mtu import path_mtu
+
+    return path_mtu(source, address, target=target, timeout=min(timeout, 5.0), allow_disruptive=permitted)
+
+
+def _show_path_mtu(flow: Flow, found: PathMtu, as_json: bool) -> int:
+    from harness.probe.path_mtu import Verdict
+    from harness.report.paths import path_mtu_document
+    from harness.report.text import plain
+
+    if as_json:
+        click.echo(path_mtu_document(flow, found).model_dump_json(indent=2))
+    else:
+        click.echo(plain(f"{flow} ({found.address}): path MTU {found.text}"))
+    return {Verdict.BLACK_HOLE: FAULT, Verdict.UNKNOWN: INCONCLUSIVE}.get(found.verdict, HEALTHY)
 
 
 def _probe(
-    flow: Flow, source: Agent, target: Agent | None, address: str, count: int, timeout: float, permitted: bool
+    flow: Flow, source: Agent, target: Agent | None, address: str, timeout: float, permitted: bool
 ) -> ProbeResult:
+    """One attempt."""
     from harness.model import Protocol
     from harness.probe.icmp import probe_icmp
     from harness.probe.tcp import probe_tcp
     from harness.probe.udp import probe_udp
 
     if flow.protocol is Protocol.ICMP:
-        return probe_icmp(source, address, count=count, timeout=timeout)
+        return probe_icmp(source, address, timeout=timeout)
     assert flow.port is not None
     if flow.protocol is Protocol.TCP:
-        return probe_tcp(source, address, flow.port, count=count, timeout=timeout)
-    return probe_udp(
-        source, address, flow.port, target=target, count=count, timeout=timeout, allow_disruptive=permitted
-    )
+        return probe_tcp(source, address, flow.port, timeout=timeout)
+    return probe_udp(source, address, flow.port, target=target, timeout=timeout, allow_disruptive=permitted)

@@ -94,6 +94,7 @@ class Collector:
             return replace(evidence, stalled=_ask(_nothing, _stalled, target.agent, evidence))
         self._progress("collecting evidence from both ends")
         evidence = self._explain(evidence, source, target.agent)
+        evidence = replace(evidence, target=replace(evidence.target, problem=self._ends.problem_now(target)))
         network = self._azure.network()
         if network is not None and transits.wanted(evidence):
             self._progress("looking at the appliances in the path")

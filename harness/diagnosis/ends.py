@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from harness.agent.client import Agent
 from harness.diagnosis.azure_view import AzureView
 from harness.environment import Environment
-from harness.errors import AuthenticationError, AzreachError, HostKeyError, InputError
+from harness.errors import AgentError, AuthenticationError, AzreachError, HostKeyError, InputError
 from harness.guest.addresses import IP_COMMAND, read_addresses
 from harness.model import Flow
 from harness.network.model import IPAddress
@@ -58,11 +58,18 @@ class Ends:
         if isinstance(target, HostKeyError | AuthenticationError):
             raise target
         if isinstance(target, AzreachError):
-            problem = target.message
-            if self._manages_in_band(machine):
-                problem += " (SSH to it uses the data NIC: what blocks the flow may block SSH as well)"
-            return source.agent, Party(flow.target, machine, problem=problem)
+            return source.agent, Party(flow.target, machine, problem=self._unreachable(machine, target))
         return source.agent, Party(flow.target, machine, target.agent)
+
+    def problem_now(self, party: Party) -> str | None:
+        """Why nobody at this end can be asked, also if its session was cut while it was used."""
+        if party.agent is None or party.machine is None:
+            return party.problem
+        try:
+            party.agent.hello()
+        except AgentError as error:
+            return self._unreachable(party.machine, error)
+        return None
 
     def address(self, party: Party, family: int | None) -> IPAddress:
         """The address of an end: as declared, else Azure's word, else what the guest has; IPv4 first."""
@@ -81,6 +88,11 @@ class Ends:
             f"{party.name}: no {wanted} is known{why}",
             hint=f"give machines.{party.machine}.addresses in the environment file, or a snapshot and arm_id",
         )
+
+    def _unreachable(self, machine: str, error: AzreachError) -> str:
+        if not self._manages_in_band(machine):
+            return error.message
+        return f"{error.message} (SSH to it uses the data NIC: what blocks the flow may block SSH as well)"
 
     def _manages_in_band(self, name: str) -> bool:
         """Whether SSH goes to an address that the machine's own NICs have."""

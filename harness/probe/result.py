@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 from harness.agent.contract import IcmpError, TcpResult
 from harness.model import Outcome
@@ -83,6 +84,27 @@ def summarize(tries: Sequence[Attempt], *, method: str = "") -> ProbeResult:
         proof=next((attempt.proof for attempt in successes if attempt.proof), None),
         method=method,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Failed attempts without a success between them. ``first`` and ``last`` are when they were started."""
+
+    first: float
+    last: float
+    count: int
+    outcomes: tuple[Outcome, ...]
+
+
+def outages(tries: Sequence[Attempt]) -> tuple[Outage, ...]:
+    """When it failed: every run of failed attempts, in their order."""
+    found: list[Outage] = []
+    for success, run in groupby(tries, key=lambda attempt: attempt.outcome.success):
+        if not success:
+            row = list(run)
+            kinds = tuple(dict.fromkeys(attempt.outcome for attempt in row))
+            found.append(Outage(row[0].started, row[-1].started, len(row), kinds))
+    return tuple(found)
 
 
 def attempts_of(once: Callable[[], Attempt], *, count: int, retries: int) -> list[Attempt]:

@@ -125,7 +125,7 @@ def send_and_prove(
     ``answering`` tells whether the target has sent one; then it is waited for.
     """
     pending = source.start_udp([datagram], timeout=timeout)
-    started = time.time()
+    started = source.clock()
     witnessed = False
     if witness is not None:
         witnessed = _wait_for_either(pending, witness, timeout)

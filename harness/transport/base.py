@@ -8,6 +8,8 @@ protocols, so that SSH (:mod:`harness.transport.ssh`), a local command
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -22,6 +24,9 @@ class Process(Protocol):
 
     def stderr_tail(self) -> str:
         """The end of what it wrote to standard error so far (a few kilobytes)."""
+
+    def watch_stderr(self, hear: Callable[[bytes], None]) -> None:
+        """From now on ``hear`` gets all that it writes to standard error, at once, in some thread."""
 
     def exit_status(self, timeout: float) -> int | None:
         """Its exit status once it has ended, or None (not ended, killed, or not told) in time."""
@@ -46,14 +51,28 @@ def reason(error: BaseException) -> str:
 
 
 class Tail:
-    """Keeps the last bytes of a stream, for error messages."""
+    """Keeps the last bytes of a stream, for error messages; passes all of them on to who watches."""
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit = limit
+        self._lock = threading.Lock()
         self._data = b""
+        self._hear: Callable[[bytes], None] | None = None
 
     def add(self, data: bytes) -> None:
-        self._data = (self._data + data)[-self._limit :]
+        with self._lock:
+            self._data = (self._data + data)[-self._limit :]
+            hear = self._hear
+        if hear is not None:
+            hear(data)
+
+    def watch(self, hear: Callable[[bytes], None]) -> None:
+        """``hear`` gets what is kept so far and all that follows."""
+        with self._lock:
+            self._hear = hear
+            so_far = self._data
+        if so_far:
+            hear(so_far)
 
     @property
     def text(self) -> str:

@@ -64,6 +64,22 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownKey:
+    """A key that a host showed and that was refused: ``name`` as known_hosts has it, the file asked."""
+
+    name: str
+    key_type: str
+    key: bytes
+    file: Path
+    trust: Trust
+
+    @property
+    def line(self) -> str:
+        """The line of known_hosts that would make it known."""
+        return f"{self.name} {self.key_type} {base64.b64encode(self.key).decode('ascii')}"
+
+
+@dataclass(frozen=True, slots=True)
 class KnownHosts:
     entries: tuple[KnownHost, ...] = ()
 

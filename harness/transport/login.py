@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from harness.environment import Ssh
 from harness.errors import AuthenticationError, HostKeyError, TransportError
 from harness.transport import known_hosts
-from harness.transport.known_hosts import KnownHosts, Trust
+from harness.transport.known_hosts import KnownHosts, ShownKey, Trust
 
 if TYPE_CHECKING:
     import paramiko
@@ -57,6 +57,7 @@ def check_host_key(machine: str, ssh: Ssh, known: KnownHosts, key: paramiko.PKey
     name = known_hosts.names(host, port)[0]
     file = ssh.known_hosts or known_hosts.DEFAULT_FILES[0]
     shown = f"{kind} {known_hosts.fingerprint(wire)}"
+    refused = ShownKey(name, kind, wire, file, judgement.trust)
     if judgement.trust is Trust.KNOWN:
         return
     if judgement.trust is Trust.UNKNOWN:
@@ -64,10 +65,11 @@ def check_host_key(machine: str, ssh: Ssh, known: KnownHosts, key: paramiko.PKey
             machine,
             f"the host key of {name} is not in {file}; the host shows {shown}",
             hint=_how_to_add(ssh, name, file, f"{kind} {base64.b64encode(wire).decode('ascii')}"),
+            shown=refused,
         )
     place = judgement.entry.place if judgement.entry else str(file)
     if judgement.trust is Trust.REVOKED:
-        raise HostKeyError(machine, f"THE HOST KEY OF {name} IS REVOKED ({place}): {shown}")
+        raise HostKeyError(machine, f"THE HOST KEY OF {name} IS REVOKED ({place}): {shown}", shown=refused)
     recorded = (
         f"{judgement.entry.key_type} {known_hosts.fingerprint(judgement.entry.key)}"
         if judgement.entry
@@ -78,6 +80,7 @@ def check_host_key(machine: str, ssh: Ssh, known: KnownHosts, key: paramiko.PKey
         f"THE HOST KEY OF {name} HAS CHANGED: the host shows {shown}, {place} has {recorded}",
         hint="someone may be in the middle. If the machine was really set up anew: "
         f"ssh-keygen -f {shlex.quote(str(file))} -R {shlex.quote(name)}, then record the new key",
+        shown=refused,
     )
 
 
@@ -128,7 +131,7 @@ def _attempts(
     machine: str, ssh: Ssh, transport: paramiko.Transport
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     if ssh.key_file is not None:
-        key = _load_key(machine, ssh, ssh.key_file)
+        key = load_key(machine, ssh, ssh.key_file)
         yield f"key {ssh.key_file}", lambda: transport.auth_publickey(ssh.user, key)
     if ssh.password is not None:
         secret = ssh.password.resolve()
@@ -162,7 +165,8 @@ def _agent_keys(
         agent.close()
 
 
-def _load_key(machine: str, ssh: Ssh, path: Path) -> paramiko.PKey:
+def load_key(machine: str, ssh: Ssh, path: Path) -> paramiko.PKey:
+    """The private key at ``path``; raises AuthenticationError, InputError for its passphrase."""
     import paramiko
     from cryptography.exceptions import UnsupportedAlgorithm
 

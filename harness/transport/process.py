@@ -10,7 +10,7 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.errors import TransportError
 from harness.transport.base import Tail
@@ -78,6 +78,9 @@ class LocalProcess:
 
     def stderr_tail(self) -> str:
         return self._tail.text
+
+    def watch_stderr(self, hear: Callable[[bytes], None]) -> None:
+        self._tail.watch(hear)  # whoever is in receive() reads it as it comes
 
     def exit_status(self, timeout: float) -> int | None:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.environment import Ssh
@@ -66,6 +67,21 @@ class SshProcess:
 
     def stderr_tail(self) -> str:
         return self._tail.text
+
+    def watch_stderr(self, hear: Callable[[bytes], None]) -> None:
+        self._tail.watch(hear)
+
+        def pump() -> None:
+            while True:
+                try:
+                    data = self._channel.recv_stderr(65536)
+                except TimeoutError:
+                    continue
+                if not data:
+                    return
+                self._tail.add(data)
+
+        threading.Thread(target=pump, name="stderr", daemon=True).start()
 
     def exit_status(self, timeout: float) -> int | None:
         if not self._channel.status_event.wait(timeout):

@@ -10,18 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from lab.hosts import service, sshd
+from lab.hosts import accounts, service, sshd
+from lab.hosts.accounts import LOGIN_UID, LOGIN_USER
 from lab.namespaces import GuestFile, GuestSpec, Lowers
 
 SERVICE_PROGRAM = "/etc/azreach/service.py"
-LOGIN_USER = "azureuser"
-LOGIN_UID = 1000
-
-_FIRST_HUMAN_UID = 1000
-_NOBODY = 65534
 _VAR_SKELETON = (
     "backups",
     "cache",
@@ -40,14 +36,7 @@ _VAR_SKELETON = (
 def common_files(user_key: sshd.KeyPair) -> tuple[GuestFile, ...]:
     """The files that are the same in every VM of a lab, all of them under /etc."""
     return (
-        GuestFile("/etc/passwd", _accounts(Path("/etc/passwd"), _login_account()).encode()),
-        GuestFile("/etc/group", _accounts(Path("/etc/group"), f"{LOGIN_USER}:x:{LOGIN_UID}:").encode()),
-        GuestFile("/etc/shadow", _shadow().encode(), mode=0o600),
-        GuestFile("/etc/gshadow", b"", mode=0o600),
-        # what the azureuser of an Azure image may do
-        GuestFile(
-            f"/etc/sudoers.d/90-{LOGIN_USER}", f"{LOGIN_USER} ALL=(ALL) NOPASSWD:ALL\n".encode(), mode=0o440
-        ),
+        *accounts.common_files(),
         # no name server: an answer "refused" at once, where a wrong one would cost every lookup seconds
         GuestFile("/etc/resolv.conf", b"# this lab has no name server\n"),
         GuestFile(SERVICE_PROGRAM, Path(service.__file__).read_bytes(), mode=0o755),
@@ -125,36 +114,11 @@ def guest_spec(
     token: str,
     *,
     forwarding: bool,
+    more: tuple[GuestFile, ...] = (),
 ) -> GuestSpec:
-    return GuestSpec(
-        name, hostname, own_files(hostname, addresses, host_key, token), guest_sysctls(forwarding=forwarding)
-    )
-
-
-def _login_account() -> str:
-    return f"{LOGIN_USER}:x:{LOGIN_UID}:{LOGIN_UID}::/home/{LOGIN_USER}:/bin/bash"
-
-
-def _accounts(file: Path, extra: str) -> str:
-    """The machine's system accounts (sshd needs its own to drop privileges), and ours for humans."""
-    return "".join(f"{line}\n" for line in (*_system_lines(file), extra))
-
-
-def _system_lines(file: Path) -> Iterator[str]:
-    for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        fields = line.split(":")
-        if len(fields) > 2 and fields[2].isdigit():
-            number = int(fields[2])
-            if number == 0 and len(fields) == 7:
-                yield "root:x:0:0:root:/root:/bin/bash"
-            elif number < _FIRST_HUMAN_UID or number == _NOBODY:
-                yield ":".join([fields[0], "x", *fields[2:]])
-
-
-def _shadow() -> str:
-    # "*" has no password but, unlike "!", is not locked: sshd without PAM refuses locked accounts
-    names = [line.partition(":")[0] for line in _system_lines(Path("/etc/passwd"))]
-    return "".join(f"{name}:*:19000:0:99999:7:::\n" for name in (*names, LOGIN_USER))
+    """A VM to make; ``more`` are files of its own beside those that each VM has."""
+    files = (*own_files(hostname, addresses, host_key, token), *more)
+    return GuestSpec(name, hostname, files, guest_sysctls(forwarding=forwarding))
 
 
 def _copy_readable(source: Path, target: Path) -> None:

@@ -1,7 +1,8 @@
 """A VM's sshd: keys, configuration, and the proxy command that reaches it.
 
 No daemon waits in the VM: whoever connects runs ``sshd -i`` in it by nsenter, so that management
-never crosses the data plane. Not for connecting (``harness.transport``).
+never crosses the data plane. Where it is to cross it, ``resident_sshd`` runs one too. Not for
+connecting (``harness.transport``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from lab.requirements import tool
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 CONFIG = "/etc/ssh/sshd_config"
 AUTHORIZED_KEYS = "/etc/ssh/authorized_keys"
+PID_FILE = "/run/sshd.pid"
 
 _CONFIG_TEXT = f"""\
 HostKey {HOST_KEY}
@@ -34,6 +36,7 @@ LoginGraceTime 30
 MaxAuthTries 20
 MaxSessions 1000
 MaxStartups 1000
+PidFile {PID_FILE}
 Subsystem sftp internal-sftp
 """
 

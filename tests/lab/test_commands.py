@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,40 @@ def test_up_prints_the_environment_file_and_nothing_else(lab_command: Command) -
     down = lab_command("down", "printed")
     assert (down.returncode, down.stdout, down.stderr) == (0, "", "")
     assert lab_command("list").stdout == ""
+
+
+@pytest.mark.lab(rootless=True)
+def test_list_and_env_tell_what_stands(lab_command: Command, three_tier: Lab) -> None:
+    name = three_tier.name
+    before = datetime.now(UTC)
+    assert lab_command("break", name, "no-process").returncode == 0
+    row = next(row for row in json.loads(lab_command("list", "--json").stdout) if row["name"] == name)
+    assert (row["state"], row["vms"], row["faults"]) == ("up", 4, ["no-process"])
+    assert timedelta(0) <= before - datetime.fromisoformat(row["since"]) + timedelta(seconds=1) < timedelta(1)
+    assert "faults: no-process" in lab_command("list").stdout
+    assert lab_command("mend", name).returncode == 0
+    assert "faults: none" in lab_command("list").stdout
+    document = json.loads(lab_command("env", name, "--json").stdout)
+    assert document["arm"] is None
+    machine = document["machines"]["web-01"]
+    assert (machine["ssh"]["host"], machine["ssh"]["user"]) == ("web-01", "root")
+    assert machine["arm_id"] == document["vms"][0]["arm_id"]
+
+
+@pytest.mark.lab(rootless=True)
+def test_many_cycles_leave_nothing(lab_command: Command, state_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cycle.yaml"
+    path.write_text(
+        "vnets: {v: {address_space: 10.0.0.0/16, subnets: {s: {prefix: 10.0.0.0/24}}}}\n"
+        "vms: {'vm-{n}': {count: 3, subnet: s, services: [80/tcp]}}\n"
+    )
+    for _ in range(5):
+        assert lab_command("up", str(path)).returncode == 0
+        assert lab_command("down", "cycle").returncode == 0
+        assert not (state_root / "cycle").exists()
+        assert not any("cycle" in words for words in processes_of(state_root))
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    assert f"{state_root}/cycle" not in mounts
 
 
 @pytest.mark.lab(rootless=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.network.model import SecurityRule
 from lab.fabric import Fabric, FabricError
 from lab.netlink import Rtnetlink, inside, link_up, new_netns
 from lab.nftables import NftError, run_script
@@ -408,6 +409,44 @@ def test_forwarded_traffic_enters_a_spoke_where_its_peering_allows_it(allowed: b
         assert lab["vm1"].connects("10.2.0.4", 80) == outcome
         assert lab["vm1"].ping("10.0.0.4") == 64
         assert lab.counted(DropReason.FORWARDED_TRAFFIC_REFUSED) == (0 if allowed else 1)
+
+
+EXPLICIT_OUT = rule("Out", 100, "Allow", direction="Outbound", target="10.1.0.0/16")
+EXPLICIT_IN = rule("In", 100, "Allow", source="10.0.0.4")
+ANY_OUT = rule("AnyOut", 100, "Allow", direction="Outbound")
+ANY_IN = rule("AnyIn", 100, "Allow")
+
+
+@pytest.mark.parametrize(
+    ("closed", "rule_out", "rule_in", "passes"),
+    [
+        ((True, True), None, None, False),
+        ((True, True), EXPLICIT_OUT, EXPLICIT_IN, True),
+        ((True, True), EXPLICIT_OUT, ANY_IN, False),
+        ((True, True), ANY_OUT, EXPLICIT_IN, False),
+        ((True, False), EXPLICIT_OUT, ANY_IN, True),
+        ((False, True), ANY_OUT, EXPLICIT_IN, True),
+        ((False, True), ANY_OUT, ANY_IN, False),
+        ((True, True), None, EXPLICIT_IN, True),
+        ((False, False), ANY_OUT, ANY_IN, True),
+    ],
+)
+def test_a_peering_without_access_carries_what_rules_name(
+    closed: tuple[bool, bool], rule_out: SecurityRule | None, rule_in: SecurityRule | None, passes: bool
+) -> None:
+    builder = Builder()
+    for name, number, own in (("v", 0, rule_out), ("w", 1, rule_in)):
+        builder.vnet(name, f"10.{number}.0.0/16")
+        security = nsg(f"nsg-{name}", own) if own is not None else None
+        subnet = builder.subnet(name, "s", f"10.{number}.0.0/24", security=security)
+        builder.vm(name, subnet, f"10.{number}.0.4")
+    builder.peer("v", "w", access=not closed[0])
+    builder.peer("w", "v", access=not closed[1])
+    with running(builder) as lab:
+        lab["w"].listen("10.1.0.4", 80)
+
+        assert lab["v"].connects("10.1.0.4", 80) == ("connected" if passes else "timeout")
+        assert bool(lab.counted(DropReason.PEERING_ACCESS_DISABLED)) != passes
 
 
 # --- IPv6

@@ -12,54 +12,79 @@ from harness.errors import InputError, UnknownNameError
 from harness.target import parse_flow
 from lab import journal
 from lab.changes import GuestChange
-from lab.client import Lab
-from lab.faults import FAULTS, find_fault, site_of
+from lab.client import Lab, raise_lab
+from lab.faults import FAULTS, Site, find_fault, site_of
 
 pytestmark = pytest.mark.lab
 
 FLOW = parse_flow("web-01", "db-01:1433/tcp")
 
+# faults that need another flow or another network than web-01 -> db-01 in three-tier
+IN_HUB_SPOKE = {
+    "appliance-gone",
+    "appliance-without-ip-forwarding",
+    "appliance-guest-not-forwarding",
+    "appliance-nsg",
+    "forward-drop-nftables",
+    "forward-drop-iptables",
+}
+ELSEWHERE = {
+    "source-not-in-asg": ("three-tier", "web-01", "app-01:8080/tcp"),
+    "asymmetric-return": ("hub-spoke", "jump-01", "app-01:8080/tcp"),
+} | dict.fromkeys(IN_HUB_SPOKE, ("hub-spoke", "app-01", "db-01:1433/tcp"))
+
 CONNECT = """
 import socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.7).close()
-    print("connected")
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.4) as connection:
+        print("connected" if connection.recv(1) else "closed")
 except OSError as error:
     print(type(error).__name__)
 """
 
 
-def connect(lab: Lab) -> str:
-    return lab.run("web-01", ["python3", "-c", CONNECT, "10.0.3.4", "1433"]).stdout.strip()
+@pytest.fixture(scope="module")
+def labs(three_tier: Lab) -> dict[str, Lab]:
+    """Running labs by topology."""
+    return {"three-tier": three_tier, "hub-spoke": raise_lab("hub-spoke")}
+
+
+def connect(site: Site) -> str:
+    """Whether the service greets: a process that is stopped does not, though its kernel accepts."""
+    words = ["python3", "-c", CONNECT, str(site.target), str(site.flow.port)]
+    return site.lab.run(site.flow.source, words).stdout.strip()
 
 
 def state_of(lab: Lab) -> tuple[object, ...]:
-    """What a fault may touch: ARM resources, the guests' rules, the services."""
+    """What a fault may touch: ARM resources, the guests' rules and addresses, the services."""
     rules = [
         [
             item
             for item in json.loads(lab.run(vm, ["nft", "-j", "list", "ruleset"]).stdout)["nftables"]
             if "rule" in item
         ]
-        for vm in ("web-01", "db-01")
+        for vm in lab.vms
     ]
-    return lab.resources(), rules, sorted(map(str, lab.services("db-01")))
+    addresses = [lab.run(vm, ["ip", "-br", "address"]).stdout for vm in lab.vms]
+    return lab.resources(), rules, addresses, [sorted(map(str, lab.services(vm))) for vm in lab.vms]
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_breaks_the_flow_and_mending_restores_everything(three_tier: Lab, name: str) -> None:
-    assert connect(three_tier) == "connected"
-    before = state_of(three_tier)
-    entry = journal.Entry(name, str(FLOW), tuple(find_fault(name).changes(site_of(three_tier, FLOW))))
-    journal.inject(three_tier, entry)
+def test_a_fault_breaks_the_flow_and_mending_restores_everything(labs: dict[str, Lab], name: str) -> None:
+    topology, source, target = ELSEWHERE.get(name, ("three-tier", "web-01", "db-01:1433/tcp"))
+    site = site_of(labs[topology], parse_flow(source, target))
+    assert connect(site) == "connected"
+    before = state_of(site.lab)
+    entry = journal.Entry(name, str(site.flow), tuple(find_fault(name).changes(site)))
+    journal.inject(site.lab, entry)
     try:
-        assert connect(three_tier) in ("TimeoutError", "ConnectionRefusedError")
-        assert journal.entries(three_tier) == [entry]
+        assert connect(site) != "connected"
+        assert journal.entries(site.lab) == [entry]
     finally:
-        journal.mend(three_tier, name)
-    assert connect(three_tier) == "connected"
-    assert journal.entries(three_tier) == []
-    assert state_of(three_tier) == before
+        journal.mend(site.lab, name)
+    assert connect(site) == "connected"
+    assert journal.entries(site.lab) == []
+    assert state_of(site.lab) == before
 
 
 def test_several_faults_are_mended_in_reverse_order(three_tier: Lab) -> None:

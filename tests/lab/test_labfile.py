@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.errors import AzreachError, InputError, UnknownNameError
 from harness.network.snapshot import network_from_resources
-from lab.content import load_content
+from lab.content import LabContent, load_content
 from lab.labfile import load_lab_file, numbered
 from lab.plan import build_plan
 from lab.topologies import names, source_path
@@ -106,12 +106,25 @@ def test_an_unknown_topology_names_those_there_are() -> None:
         ('from: "web-*"', "from: 10.0.0.1", r"lab.yaml:30: flows.0.from: '10.0.0.1' matches no VM"),
         ("vnets:\n", "vents:\n", r"lab.yaml:1: vents: unknown key"),
         ("user: azureuser", "user: nobody", r"lab.yaml:24: vms.db-01.user: "),
+        ("user: azureuser", "user: azureuser, sudo: some", r"lab.yaml:24: vms.db-01.sudo: "),
+        ("user: azureuser", "sudo: none", r"lab.yaml:24: vms.db-01: 'sudo' goes with 'user: azureuser'"),
+        ("flows:\n", "management: {jump: web-03}\nflows:\n", r"lab.yaml:29: management.jump: no VM 'web-03'"),
+        ("flows:\n", "management: {}\nflows:\n", r"lab.yaml:29: management.jump: "),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in VALID
     with pytest.raises(InputError, match=message):
         load_lab_file(write(tmp_path, VALID.replace(old, new, 1)))
+
+
+def test_port_22_is_sshds_own_where_vms_are_managed_in_band(tmp_path: Path) -> None:
+    text = VALID.replace("services: [80/tcp]", "services: [80/tcp, 22/tcp]") + "management: {jump: nva}\n"
+    with pytest.raises(InputError, match=r"lab.yaml:23: vms.web-\{n:02\}.services: 22/tcp is sshd's own"):
+        load_lab_file(write(tmp_path, text))
+    content = load_content(write(tmp_path, VALID + "management: {jump: web-02}\n"))
+    assert content.jump == "web-02"
+    assert LabContent.from_json(content.to_json()) == content
 
 
 def test_a_full_subnet_is_an_error(tmp_path: Path) -> None:

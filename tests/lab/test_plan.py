@@ -180,10 +180,14 @@ def test_peers_are_reached_while_connected_only() -> None:
 
 
 @pytest.mark.parametrize(("access", "back_access"), [(False, True), (True, False), (False, False)])
-def test_access_disabled_on_either_side_stops_the_peering(access: bool, back_access: bool) -> None:
-    plan = peered("Connected", "Connected", access=access, back_access=back_access)
+def test_a_side_that_disabled_access_is_noted_on_the_route(access: bool, back_access: bool) -> None:
+    found = target(
+        peered("Connected", "Connected", access=access, back_access=back_access), NIC_A, "10.1.1.4"
+    )
 
-    assert target(plan, NIC_A, "10.1.1.4") == RouteTarget.drop(DropReason.PEERING_ACCESS_DISABLED)
+    assert found.action is RouteAction.DELIVER
+    assert (found.closed_here, found.closed_there) == (not access, not back_access)
+    assert not target(peered("Connected", "Connected"), NIC_A, "10.1.1.4").closed
 
 
 def test_virtual_network_tag_depends_on_where_the_nsg_is() -> None:

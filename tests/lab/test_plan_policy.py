@@ -1,8 +1,7 @@
 """The fabric's plan against the policy engine: two independent readings of the same documents.
 
 A packet is carried through the plan as data (no kernel), there and back, with flow state per port,
-and the verdict and the denying rule must be those of ``explain``. Peerings with access disabled are
-left out: the fabric drops what crosses them, the engine by default lets explicit rules carry it.
+and the verdict and the denying rule must be those of ``explain``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,15 @@ from harness.model import Flow, Protocol
 from harness.network.model import Access, Direction, NetworkSecurityGroup, PortRange, Route
 from harness.policy.explain import explain
 from lab.plan import build_plan
-from lab.plan_model import AddressSet, ChainKey, FabricPlan, PlannedRule, RouteAction, rule_name
+from lab.plan_model import (
+    AddressSet,
+    ChainKey,
+    FabricPlan,
+    PlannedRule,
+    RouteAction,
+    RouteTarget,
+    rule_name,
+)
 from tests.lab.fabric_networks import Builder, nsg, route, rule
 
 VNETS = ("u", "v", "w")
@@ -56,6 +63,21 @@ def matches(planned: PlannedRule, packet: Packet) -> bool:
     )
 
 
+def denying(rules: list[PlannedRule] | None) -> str:
+    return next((rule_name(item.id) for item in rules or () if item.access is Access.DENY), "")
+
+
+def carried(target: RouteTarget, let_out: list[PlannedRule], let_in: list[PlannedRule] | None) -> bool:
+    """Whether rules carry a new flow over a peering that a side has closed."""
+    explicit_out, explicit_in = ([item.explicit for item in rules or ()] for rules in (let_out, let_in))
+    if target.closed_here and not all(explicit_out):
+        return False
+    # a port that knows the flow does not ask again
+    if let_in is None:
+        return True
+    return not (target.closed_there and not all(explicit_in)) and any(explicit_out + explicit_in)
+
+
 @dataclass
 class Walk:
     """Packets on their way through a plan; ``opened`` is the flow state: (port, direction, packet)."""
@@ -63,27 +85,29 @@ class Walk:
     plan: FabricPlan
     opened: set[tuple[int, Direction, Packet]] = field(default_factory=set)
 
-    def judged(self, port: int, direction: Direction, packet: Packet) -> str:
-        """The rule that denies, or nothing."""
+    def judged(self, port: int, direction: Direction, packet: Packet) -> list[PlannedRule] | None:
+        """The deciding rules; None where the port knows the flow."""
         other = next(item for item in Direction if item is not direction)
         if (port, direction, packet) in self.opened or (port, other, packet.answer()) in self.opened:
-            return ""
+            return None
+        found = []
         binding = self.plan.bindings[port]
         levels = [binding.nic_nsg, binding.subnet_nsg]
         for level in levels if direction is Direction.OUTBOUND else reversed(levels):
             if level is None:
                 continue
             rules = self.plan.chains[ChainKey(level, direction, binding.context)]
-            decisive = next(item for item in rules if matches(item, packet))
-            if decisive.access is Access.DENY:
-                return rule_name(decisive.id)
+            found.append(next(item for item in rules if matches(item, packet)))
+            if found[-1].access is Access.DENY:
+                return found
         self.opened.add((port, direction, packet))
-        return ""
+        return found
 
     def send(self, port: int, packet: Packet) -> str:
         """Why the packet does not arrive, or nothing. Guests forward where their NIC may."""
         for _ in range(20):
-            if denied := self.judged(port, Direction.OUTBOUND, packet):
+            let_out = self.judged(port, Direction.OUTBOUND, packet)
+            if denied := denying(let_out):
                 return denied
             context = self.plan.bindings[port].context
             target = next(
@@ -106,8 +130,11 @@ class Walk:
             arrived = packet.target in self.plan.ports[following].of_family(4)
             if not arrived and not self.plan.ports[following].ip_forwarding:
                 return "appliance-not-forwarding"
-            if denied := self.judged(following, Direction.INBOUND, packet):
+            let_in = self.judged(following, Direction.INBOUND, packet)
+            if denied := denying(let_in):
                 return denied
+            if target.closed and let_out is not None and not carried(target, let_out, let_in):
+                return "peering-access-disabled"
             if arrived:
                 return ""
             port = following
@@ -164,9 +191,11 @@ def random_network(random: Random) -> tuple[Builder, dict[str, str]]:
     for one, other in (("u", "v"), ("u", "w"), ("v", "w")):
         state = random.choice(["", "", "Connected", "Connected", "Connected", "Initiated", "Disconnected"])
         if state:
-            builder.peer(one, other, state=state, forwarded=random.random() < 0.5)
+            builder.peer(
+                one, other, state=state, access=random.random() < 0.6, forwarded=random.random() < 0.5
+            )
         if state == "Connected":
-            builder.peer(other, one, forwarded=random.random() < 0.5)
+            builder.peer(other, one, access=random.random() < 0.6, forwarded=random.random() < 0.5)
     for number, name in enumerate(VNETS):
         for place in range(2):
             subnet = builder.subnet(

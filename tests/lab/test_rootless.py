@@ -189,6 +189,35 @@ def test_sshd_lets_both_users_in(user: User, environment_path: Path, login: str,
     assert result.stdout.split() == [uid, "db-01"], result.stderr
 
 
+WHO = """
+import sys
+from pathlib import Path
+from harness.environment import load_environment
+from harness.transport.session import Sessions
+environment = load_environment(Path(sys.argv[1]))
+with Sessions(environment) as sessions:
+    print({name: sessions.agent(name).hello().euid for name in environment.machines})
+"""
+
+
+def test_sudo_works_in_a_user_namespace(user: User) -> None:
+    up = user.lab("up", "plain-users")
+    assert (up.returncode, up.stderr) == (0, "")
+    who = user.run(user.python, "-c", WHO, up.stdout.strip())
+    assert who.stdout == "{'root-01': 0, 'nopasswd-01': 0, 'password-01': 0, 'none-01': 1000}\n", who.stderr
+    assert (user.state / "plain-users" / "azureuser_password").stat().st_mode & 0o777 == 0o600
+    assert user.lab("down", "plain-users").returncode == 0
+
+
+def test_management_in_band_works(user: User) -> None:
+    assert user.lab("up", "in-band").returncode == 0
+    healthy = user.run(
+        user.python, "-m", "harness", "diagnose", "web-01", "db-01:1433/tcp", "--lab", "in-band"
+    )
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+    assert user.lab("down", "in-band").returncode == 0
+
+
 def test_a_killed_applier_takes_everything_with_it(user: User) -> None:
     assert user.lab("up", "hub-spoke").returncode == 0
     record = json.loads((user.state / "hub-spoke" / "lab.json").read_text())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import string
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,7 +119,7 @@ def proc(tmp_path: Path) -> Path:
     return tmp_path / "proc"
 
 
-def test_neighbour_thresholds_are_put_back_when_the_last_large_lab_goes(tmp_path: Path, proc: Path) -> None:
+def test_neighbour_thresholds_are_put_back_when_the_last_lab_goes(tmp_path: Path, proc: Path) -> None:
     third, memory = proc / "ipv4/neigh/default/gc_thresh3", tmp_path / "memory"
     neighbours.release(1, memory, proc)
     assert not memory.exists()
@@ -132,8 +134,45 @@ def test_neighbour_thresholds_are_put_back_when_the_last_large_lab_goes(tmp_path
         other.wait()
     neighbours.release(os.getpid(), memory, proc)
     assert int(third.read_text()) == 1024
+    assert not memory.exists()
     neighbours.release(os.getpid(), memory, proc)
     assert int(third.read_text()) == 1024
+
+
+def test_a_holder_whose_pid_is_another_process_by_now_holds_nothing(tmp_path: Path, proc: Path) -> None:
+    third, memory = proc / "ipv4/neigh/default/gc_thresh3", tmp_path / "memory"
+    neighbours.raise_thresholds(os.getpid(), memory, proc)
+    document = json.loads(memory.read_text())
+    document["holders"] = [[pid, started - 1] for pid, started in document["holders"]]
+    memory.write_text(json.dumps(document))
+    neighbours.release(1, memory, proc)
+    assert int(third.read_text()) == 1024
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7"])
+def test_a_garbled_memory_is_an_empty_one(tmp_path: Path, proc: Path, text: str) -> None:
+    memory = tmp_path / "memory"
+    memory.write_text(text)
+    neighbours.raise_thresholds(os.getpid(), memory, proc)
+    neighbours.release(os.getpid(), memory, proc)
+    assert int((proc / "ipv4/neigh/default/gc_thresh3").read_text()) == 1024
+
+
+def test_raising_by_many_processes_at_once_is_put_back_once(tmp_path: Path, proc: Path) -> None:
+    """Each raises and releases; whoever is last finds what the first one found."""
+    script = (
+        "import os, sys; from pathlib import Path; from lab import neighbours\n"
+        "memory, proc = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "for _ in range(50):\n"
+        "    neighbours.raise_thresholds(os.getpid(), memory, proc)\n"
+        "    assert int((proc / 'ipv4/neigh/default/gc_thresh3').read_text()) == neighbours.NEEDED\n"
+        "    neighbours.release(os.getpid(), memory, proc)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "memory"), str(proc)]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert int((proc / "ipv4/neigh/default/gc_thresh3").read_text()) == 1024
+    assert not (tmp_path / "memory").exists()
 
 
 def test_a_table_that_is_too_small_is_told_with_its_cure(tmp_path: Path, proc: Path) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,9 @@ from harness.agent.contract import (
     UdpReply,
     UdpTarget,
 )
+from harness.agent.contract_sweep import SweepGroup
 from harness.model import Outcome, Protocol
+from harness.probe import raw
 from harness.transport.session import Session
 
 
@@ -87,6 +90,15 @@ def bad_parameters_are_error_answers(rig: Rig) -> None:
         ("run", {"argv": "ls"}),
         ("read", {"path": 1}),
         ("hello", {"tools": [1]}),
+        ("sweep", {}),
+        ("sweep", {"groups": [{"addresses": ["127.0.0.1"], "ports": [0]}]}),
+        ("sweep", {"groups": [{"addresses": ["nobody"], "ports": [1]}]}),
+        ("sweep", {"groups": [{"addresses": ["127.0.0.1"], "ports": [1], "colour": "red"}]}),
+        ("sweep", {"groups": [], "rate": -1}),
+        ("path_mtu", {"address": "127.0.0.1", "methods": ["tcp"]}),
+        ("raw", {"packets": ["AAAA"], "filter": {"protocol": "tcp"}}),
+        ("raw", {"packets": ["?"], "filter": {"protocol": "tcp"}}),
+        ("raw", {"packets": []}),
     ]
     for op, params in requests:
         with refused(ErrorKind.BAD_REQUEST):
@@ -182,6 +194,82 @@ def tcp_hold_sees_a_reset(rig: Rig) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
         assert future.result(10)["results"][0]["outcome"] == Outcome.RESET
+
+
+@check
+def sweep_of_many_in_order(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server:
+        port = server.getsockname()[1]
+        closed = [free for free in range(1, 1001) if free % 7 == 3]
+        groups = [
+            SweepGroup(("127.0.0.1", "127.0.0.2"), (*closed, port)),
+            SweepGroup(("127.0.0.1",), (port,)),
+        ]
+        found = rig.agent.sweep(groups, timeout=5, processes=3, parallel=50)
+    wanted = [Outcome.REFUSED] * len(closed) + [Outcome.CONNECTED]
+    # another service of this machine may listen on a low port, and nothing listens on 127.0.0.2:port
+    assert len(found.outcomes) == 2 * len(wanted) + 1
+    assert found.outcomes[len(closed)] is Outcome.CONNECTED
+    assert found.outcomes[2 * len(wanted) - 1] is Outcome.REFUSED
+    assert found.outcomes[-1] is Outcome.CONNECTED
+    assert found.outcomes.count(Outcome.REFUSED) > len(closed)
+    assert found.rtt_ms[-1] is not None
+    assert not found.tries
+
+
+@check
+def sweep_without_targets(rig: Rig) -> None:
+    assert rig.agent.sweep([]).outcomes == ()
+    assert rig.agent.sweep([SweepGroup((), (1,))]).outcomes == ()
+
+
+@check
+def sweep_does_not_stop_the_rest(rig: Rig) -> None:
+    with full_queue() as port:
+        pending = rig.agent.start_sweep([SweepGroup(("127.0.0.1",), (port,) * 3)], timeout=0.15, retries=1)
+        assert rig.agent.hello().protocol == PROTOCOL
+        assert not pending.done
+        found = pending.result()
+    assert found.outcomes == (Outcome.TIMEOUT,) * 3
+    assert found.tries == {0: 2, 1: 2, 2: 2}
+
+
+@contextmanager
+def full_queue() -> Iterator[int]:
+    """A loopback port that answers no SYN: its accept queue is full."""
+    with socket.socket() as full, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
+
+
+@check
+def path_mtu_to_loopback(rig: Rig) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    found = rig.agent.path_mtu("127.0.0.1", port=port, methods=["udp"], largest=9000)
+    assert (found.mtu, found.method, found.interface) == (9000, "udp", "lo")
+
+
+@check
+def raw_packets_and_their_answers_or_no_permission(rig: Rig) -> None:
+    packet = raw.tcp_segment("127.0.0.1", "127.0.0.1", 54321, 1, seq=77)
+    wanted = CaptureFilter(Protocol.TCP, ports=(54321,))
+    if not rig.agent.facts().can_capture:
+        with refused(ErrorKind.PERMISSION):
+            rig.agent.raw([packet], wanted)
+        return
+    found = rig.agent.raw([packet], wanted, window=5, count=2)
+    assert found.sent[0].errno is None
+    replies = [raw.dissect(answer.packet) for answer in found.answers]
+    assert [reply.flags for reply in replies if reply is not None] == ["S", "R."]
+    assert replies[1] is not None
+    assert replies[1].ack == 78
 
 
 @check

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.agent import linux
 from harness.agent.contract import CaptureRecord, parse
+from harness.agent.linux.decode import decode
+from harness.agent.linux.filter import Filter
+from harness.agent.linux.neterror import outcome_of_icmp
+from harness.agent.linux.ping import checksum, parse_ping
+from harness.agent.linux.request import Params
+from harness.agent.linux.words import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6
 
-V4, V6 = linux.ETH_P_IP, linux.ETH_P_IPV6
+V4, V6 = ETH_P_IP, ETH_P_IPV6
 
 
 def v4(number: int, payload: bytes, *, fragment: int = 0, options: bytes = b"") -> bytes:
@@ -69,7 +74,7 @@ def expected(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_decode(ethertype: int, data: bytes, fields: dict[str, Any]) -> None:
-    packet = linux.decode(ethertype, data)
+    packet = decode(ethertype, data)
     assert packet is not None
     assert {name: packet[name] for name in fields} == fields
 
@@ -84,21 +89,21 @@ def test_decode(ethertype: int, data: bytes, fields: dict[str, Any]) -> None:
         (V4, v4(1, struct.pack("!BBHI", 3, 13, 0, 0) + v4(47, bytes(8)))),
         (V6, v6(44, bytes([6, 0, 1, 0]) + bytes(4) + tcp())),
         (V6, v6(0, b"\0")),
-        (linux.ETH_P_ARP, bytes(28)),
+        (ETH_P_ARP, bytes(28)),
     ],
 )
 def test_what_is_no_packet_of_a_flow(ethertype: int, data: bytes) -> None:
-    assert linux.decode(ethertype, data) is None
+    assert decode(ethertype, data) is None
 
 
 @given(st.sampled_from([V4, V6]), st.binary(max_size=120))
 def test_any_bytes_are_survived(ethertype: int, data: bytes) -> None:
-    linux.decode(ethertype, data)
+    decode(ethertype, data)
 
 
 @given(st.sampled_from([1, 6, 17]), st.binary(max_size=80))
 def test_every_decoded_packet_fits_the_contract(number: int, payload: bytes) -> None:
-    packet = linux.decode(V4, v4(number, payload))
+    packet = decode(V4, v4(number, payload))
     if packet is None:
         return
     row = {k: v for k, v in packet.items() if k not in ("number", "payload", "quoted")}
@@ -138,8 +143,8 @@ def run_bpf(program: bytes, ethertype: int, data: bytes, interface: int = 2) -> 
             raise AssertionError(f"opcode {op:#x}")
 
 
-def wanted(**fields: Any) -> linux.Filter:
-    return linux.Filter(linux.Params(fields))
+def wanted(**fields: Any) -> Filter:
+    return Filter(Params(fields))
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
@@ -152,7 +157,7 @@ def test_the_kernel_filter_lets_through_what_is_wanted(
     program = one.program(None)
     body = tcp() if number == 6 else payload
     ethertype, data = (V6, v6(number, body)) if six else (V4, v4(number, body))
-    packet = linux.decode(ethertype, data)
+    packet = decode(ethertype, data)
     if packet is None or "quoted" in packet:
         return
     if one.matches(packet["number"], packet["src"], packet["dst"], packet.get("sport"), packet.get("dport")):
@@ -164,7 +169,7 @@ def test_the_kernel_filter_keeps_the_rest_out() -> None:
     assert not run_bpf(program, V4, v4(6, tcp()), interface=7)
     assert run_bpf(wanted(protocol="tcp", ports=[80]).program(7), V4, v4(6, tcp()), interface=7)
     assert not run_bpf(wanted(protocol="tcp", ports=[80]).program(7), V4, v4(6, tcp()), interface=8)
-    assert run_bpf(program, linux.ETH_P_ARP, bytes(28), interface=7)
+    assert run_bpf(program, ETH_P_ARP, bytes(28), interface=7)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ def test_address_sets_match_both_directions(
     ],
 )
 def test_outcome_of_icmp_errors(version: int, kind: int, code: int, here: bool, outcome: str) -> None:
-    assert linux.outcome_of_icmp(version, kind, code, here) == outcome
+    assert outcome_of_icmp(version, kind, code, here) == outcome
 
 
 @pytest.mark.parametrize(
@@ -227,7 +232,7 @@ def test_outcome_of_icmp_errors(version: int, kind: int, code: int, here: bool, 
     ],
 )
 def test_parse_ping(text: str, outcome: str, rtt: float | None) -> None:
-    found = linux.parse_ping(f"PING 10.0.0.4 (10.0.0.4) 56(84) bytes of data.\n{text}\n")
+    found = parse_ping(f"PING 10.0.0.4 (10.0.0.4) 56(84) bytes of data.\n{text}\n")
     assert found["outcome"] == outcome
     assert found.get("rtt_ms") == rtt
 
@@ -235,4 +240,4 @@ def test_parse_ping(text: str, outcome: str, rtt: float | None) -> None:
 @given(st.binary(max_size=64))
 def test_checksum_verifies_itself(data: bytes) -> None:
     data += b"\0" * (len(data) % 2)
-    assert linux.checksum(data + struct.pack("!H", linux.checksum(data))) == 0
+    assert checksum(data + struct.pack("!H", checksum(data))) == 0

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -105,6 +106,64 @@ def joined() -> Iterator[Pair]:
             session.close()
         for name in made:
             run("ip", "netns", "del", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """vm-a (10.79.1.2, fd79:1::2) and vm-b (10.79.2.2, fd79:2::2), and the router between them."""
+
+    a: Machine
+    router: Machine
+    b: Machine
+
+
+ROUTED_MTU = 1400
+"""Of the link between the router and vm-b."""
+
+
+@pytest.fixture(scope="session")
+def routed_hosts() -> Iterator[Routed]:
+    names = {side: f"azrr{os.getpid()}{side}" for side in "arb"}
+    with ExitStack() as stack:
+        for name in names.values():
+            try:
+                run("ip", "netns", "add", name)
+            except (OSError, subprocess.CalledProcessError) as error:
+                pytest.skip(f"network namespaces cannot be made here: {error}")
+            stack.callback(run, "ip", "netns", "del", name)
+            run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        forwarding = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.icmp_ratelimit=0")
+        run("ip", "netns", "exec", names["r"], "sysctl", "-qw", *forwarding, "net.ipv6.icmp.ratelimit=0")
+        for number, side in enumerate("ab", start=1):
+            link = ("type", "veth", "peer", "name", f"eth{number}", "netns", names["r"])
+            run("ip", "link", "add", "eth0", "netns", names[side], *link)
+            for name, device, last in ((names[side], "eth0", 2), (names["r"], f"eth{number}", 1)):
+                run("ip", "-n", name, "addr", "add", f"10.79.{number}.{last}/24", "dev", device)
+                run("ip", "-n", name, "addr", "add", f"fd79:{number}::{last}/64", "dev", device, "nodad")
+                run("ip", "-n", name, "link", "set", device, "up")
+            run("ip", "-n", names[side], "route", "add", "default", "via", f"10.79.{number}.1")
+            run("ip", "-n", names[side], "-6", "route", "add", "default", "via", f"fd79:{number}::1")
+        run("ip", "-n", names["r"], "link", "set", "eth2", "mtu", str(ROUTED_MTU))
+        machines: dict[str, Machine] = {}
+        for side, network, last in (("a", 1, 2), ("r", 1, 1), ("b", 2, 2)):
+            inside = ("ip", "netns", "exec", names[side])
+            session = Session(f"vm-{side}", ProcessConnection(names[side], inside))
+            stack.callback(session.close)
+            addresses = (f"10.79.{network}.{last}", f"fd79:{network}::{last}")
+            machines[side] = Machine(names[side], session.agent, *addresses)
+        for side in "ab":
+            wait_for_ipv6(names[side])
+        yield Routed(machines["a"], machines["r"], machines["b"])
+
+
+@pytest.fixture
+def routed(routed_hosts: Routed) -> Iterator[Routed]:
+    yield routed_hosts
+    for machine in (routed_hosts.a, routed_hosts.router, routed_hosts.b):
+        machine.flush()
+        for family in ("-4", "-6"):
+            machine.ip(family, "route", "flush", "cache")
 
 
 @pytest.fixture

@@ -1,0 +1,234 @@
+"""One machine, one connection, one resident agent: a session.
+
+A session multiplexes requests by id, from any number of threads, over the agent's two
+streams. An agent that dies, talks garbage or does not answer ends its session with one
+AgentError that carries what the machine wrote to standard error; the pool
+(:mod:`harness.transport.session`) opens a new one when it is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from harness.agent.client import Agent
+from harness.agent.contract import refusal
+from harness.environment import Become
+from harness.errors import AgentError
+from harness.transport.base import Connection, Process, reason
+from harness.transport.become import PrivilegeError, Refusal
+from harness.transport.launch import Launch
+
+MAX_ANSWER = 256 << 20
+SEND_TIMEOUT = 15.0
+
+
+class Session:
+    """A resident agent on ``machine``. Takes over ``connection`` and closes it."""
+
+    def __init__(
+        self,
+        machine: str,
+        connection: Connection,
+        *,
+        timeout: float = 10.0,
+        python: str = "python3",
+        become: Become | None = None,
+    ) -> None:
+        self._machine = machine
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._pending: dict[int, tuple[str, Future[dict[str, Any]]]] = {}
+        self._last_id = 0
+        self._failure: tuple[str, str] | None = None
+        self._closed = False
+        self._process: Process
+        self._reader: threading.Thread | None = None
+        self.become_problem: PrivilegeError | None = None
+        """Why the agent runs as the log-in user although ``become`` was asked for (``required: false``)."""
+        try:
+            try:
+                self._launch(python, become, timeout)
+            except PrivilegeError as error:
+                # A wrong password is never passed over: it counts towards the account's lock.
+                if become is None or become.required or error.refusal is Refusal.WRONG_PASSWORD:
+                    raise
+                self.become_problem = error
+                self._launch(python, None, timeout)
+        except BaseException:
+            self.close()
+            raise
+        self.agent = Agent(self)
+
+    @property
+    def machine(self) -> str:
+        return self._machine
+
+    @property
+    def alive(self) -> bool:
+        return self._failure is None and not self._closed
+
+    def request(self, op: str, *, timeout: float = 30.0, **params: Any) -> dict[str, Any]:
+        """The answer to one request. An agent that does not answer in time is given up for dead."""
+        future = self.submit(op, **params)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            self._fail(f"the agent did not answer '{op}' within {timeout:g} s", _LOST)
+            raise self._dead() from None
+
+    def submit(self, op: str, **params: Any) -> Future[dict[str, Any]]:
+        """Sends one request; the future holds its answer, RequestError, or AgentError."""
+        future: Future[dict[str, Any]] = Future()
+        with self._lock:
+            if not self.alive:
+                raise self._dead()
+            self._last_id += 1
+            number = self._last_id
+            self._pending[number] = (op, future)
+        line = json.dumps({"id": number, "op": op, **params}, separators=(",", ":")).encode("utf-8") + b"\n"
+        try:
+            with self._sending:
+                self._process.send(line, SEND_TIMEOUT)
+        except (OSError, ValueError) as error:
+            self._fail_with_status(f"the agent takes no requests: {reason(error)}")
+        return future
+
+    def close(self) -> None:
+        """Ends the agent (its input closes) and the connection."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._reader is not None:
+            self._process.close()
+            if threading.current_thread() is not self._reader:
+                self._reader.join(5.0)
+        self._connection.close()
+        self._drop_pending()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # start
+
+    def _launch(self, python: str, become: Become | None, timeout: float) -> None:
+        launch = Launch(self._machine, self._connection, python=python, become=become, timeout=timeout)
+        self._process = launch.process
+        self._reader = reader = threading.Thread(
+            target=self._read, args=(launch,), name=f"agent {self._machine}", daemon=True
+        )
+        reader.start()
+        try:
+            launch.begin()
+            launch.wait()
+        except BaseException:
+            launch.process.close()
+            reader.join(5.0)
+            raise
+
+    # reading
+
+    def _read(self, launch: Launch) -> None:
+        buffer = bytearray()
+        started = False
+        while True:
+            try:
+                data = launch.process.receive()
+            except Exception as error:  # noqa: BLE001 - whatever the transport raises, the session is over
+                broken = f"the connection broke: {reason(error)}"
+                break
+            if not data:
+                broken = ""
+                break
+            buffer += data
+            if not started:
+                started = launch.feed(buffer)
+                if not started:
+                    continue
+            if not self._take_lines(buffer):
+                return
+        if not started:
+            launch.ended()
+        elif broken:
+            self._fail(broken, _LOST)
+        else:
+            self._fail_with_status("the agent died")
+
+    def _take_lines(self, buffer: bytearray) -> bool:
+        """Serves every complete line; False when the agent is out of protocol."""
+        end = buffer.rfind(b"\n")
+        if end < 0 and len(buffer) <= MAX_ANSWER:
+            return True
+        lines = bytes(buffer[:end]).split(b"\n") if end >= 0 else [b"a line without end"]
+        del buffer[: end + 1]
+        for line in lines:
+            if line.strip() and not self._take(line):
+                shown = line[:200].decode("utf-8", "replace")
+                self._fail(f"the agent's output is out of protocol: {shown!r}", _GARBAGE)
+                return False
+        return True
+
+    def _take(self, line: bytes) -> bool:
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            return False
+        if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
+            return False
+        number = answer.get("id")
+        if not isinstance(number, int):
+            return False
+        with self._lock:
+            waiting = self._pending.pop(number, None)
+        if waiting is None:
+            return True
+        op, future = waiting
+        if answer["ok"]:
+            result = answer.get("result")
+            if not isinstance(result, dict):
+                with self._lock:
+                    self._pending[number] = waiting
+                return False
+            future.set_result(result)
+        else:
+            future.set_exception(refusal(answer.get("error"), machine=self._machine, op=op))
+        return True
+
+    # failure
+
+    def _fail_with_status(self, what: str) -> None:
+        status = self._process.exit_status(0.5) if not self._closed else None
+        self._fail(what + (f" (status {status})" if status is not None else ""), _LOST)
+
+    def _fail(self, what: str, hint: str) -> None:
+        with self._lock:
+            if self._failure is None and not self._closed:
+                tail = self._process.stderr_tail()
+                self._failure = (what + (f"; it wrote: {tail}" if tail else ""), hint)
+        self._drop_pending()
+        self._process.close()
+
+    def _drop_pending(self) -> None:
+        with self._lock:
+            waiting = list(self._pending.values())
+            self._pending.clear()
+        for _, future in waiting:
+            future.set_exception(self._dead())
+
+    def _dead(self) -> AgentError:
+        what, hint = self._failure or ("the session is closed", "")
+        return AgentError(self._machine, what, hint=hint)
+
+
+_LOST = "has the machine stopped or rebooted, or does a rule now block the management connection?"
+_GARBAGE = "something else on the machine writes to the agent's output"
