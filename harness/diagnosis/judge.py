@@ -74,8 +74,8 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
         )
     elif traffic.left_source is False:
         reasons.append(
-            f"the packet never left {evidence.source.name}'s NIC, and no rule of its firewall is known to keep it:"
-            " look at its neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
+            f"the packet never left {evidence.source.name}'s NIC, and no rule of its firewall is known to"
+            " keep it: look at its neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
         )
     if traffic.outcome is Outcome.UNCONFIRMED:
         reasons.append("the datagram was sent without an error, and no receiver could prove that it arrived")
