@@ -28,6 +28,7 @@ from lab.errors import LabError
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 _REAPING_MS = 300
 _TOKEN = "token"
+_GONE = ".gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +329,8 @@ def locked() -> Iterator[Path]:
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for half_gone in root.glob(f".*{_GONE}"):
+            shutil.rmtree(half_gone, ignore_errors=True)
         yield root
     finally:
         os.close(lock)
@@ -346,8 +349,15 @@ def _remove(directory: LabDirectory) -> None:
     record = directory.record()
     for vm in record.vms if record is not None else ():
         vm.process.kill()
-    shutil.rmtree(directory.path, ignore_errors=True)
-    if directory.path.exists():
-        raise LabError(f"{directory.path}: cannot be removed", hint=f"rm -r {directory.path}")
+    # under another name first: a removal that is cut off must not leave half a lab under its own
+    gone = directory.path.with_name(f".{directory.name}.{os.urandom(4).hex()}{_GONE}")
+    try:
+        directory.path.rename(gone)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        hint = f"rm -r {directory.path}"
+        raise LabError(f"{directory.path}: cannot be removed: {error.strerror}", hint=hint) from error
+    shutil.rmtree(gone, ignore_errors=True)
     if os.geteuid() == 0:
         neighbours.release(os.getpid())
