@@ -69,18 +69,6 @@ def processes_of(root: Path) -> list[str]:
     return found
 
 
-def network_namespaces() -> set[int]:
-    """The network namespaces (inodes) that some process is in."""
-    found = set()
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdigit():
-            try:
-                found.add((directory / "ns" / "net").stat().st_ino)
-            except OSError:
-                continue
-    return found
-
-
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Waits until ``condition`` holds; for what the kernel does by itself after a process has died."""
     deadline = time.monotonic() + 30

@@ -18,7 +18,7 @@ from harness.network.snapshot import load_snapshot
 from lab import server, state
 from lab.client import Lab, Service, raise_lab, take_down
 from lab.errors import LabError
-from tests.lab.conftest import eventually, network_namespaces, processes_of
+from tests.lab.conftest import eventually, processes_of
 
 pytestmark = pytest.mark.lab(rootless=True)
 
@@ -201,11 +201,11 @@ def test_two_labs_stand_side_by_side(state_root: Path, three_tier: Lab) -> None:
     assert connects(three_tier, "web-01", "10.0.3.4", 1433)
 
 
-def traces(lab: Lab) -> tuple[list[int], set[int]]:
-    """The pids and the network namespaces of a lab's VMs, services and spawned processes."""
+def traces(lab: Lab) -> list[int]:
+    """The processes that hold a lab's namespaces: its VMs, their services and what was spawned in them."""
     vms = [vm.pid for vm in lab.vms.values()]
     inner = [lab.spawn(vm, ["sleep", "5432"]) for vm in lab.vms]
-    return [*vms, *inner], {Path(f"/proc/{pid}/ns/net").stat().st_ino for pid in vms}
+    return [*vms, *inner]
 
 
 def is_gone(pid: int) -> bool:
@@ -217,11 +217,10 @@ def is_gone(pid: int) -> bool:
 
 def test_down_leaves_nothing(state_root: Path) -> None:
     lab = raise_lab("three-tier", "brief")
-    pids, namespaces = traces(lab)
+    pids = traces(lab)
     links = {link.name for link in Path("/sys/class/net").iterdir()}
     take_down("brief")
     assert all(map(is_gone, pids))
-    assert not namespaces & network_namespaces()
     assert {link.name for link in Path("/sys/class/net").iterdir()} <= links
     assert not lab.directory.exists()
     assert not [words for words in processes_of(state_root) if " brief" in words]
@@ -231,12 +230,11 @@ def test_down_leaves_nothing(state_root: Path) -> None:
 
 def test_a_killed_applier_takes_everything_with_it(state_root: Path) -> None:
     lab = raise_lab("three-tier", "killed")
-    pids, namespaces = traces(lab)
+    pids = traces(lab)
     record = state.find("killed").record()
     assert record is not None
     os.kill(record.applier.pid, signal.SIGKILL)
     eventually(lambda: all(map(is_gone, pids)), "a process outlives its lab")
-    eventually(lambda: not namespaces & network_namespaces(), "a network namespace outlives its lab")
     with pytest.raises(LabError, match="is dead"):
         Lab.open("killed")
     take_down("killed")
@@ -254,17 +252,21 @@ def test_a_terminated_applier_cleans_up(state_root: Path) -> None:
 def test_a_lab_ends_with_its_owner(state_root: Path) -> None:
     with subprocess.Popen(["sleep", "600"]) as owner:
         lab = raise_lab("three-tier", "owned", owner_pid=owner.pid)
-        pids, _ = traces(lab)
+        pids = traces(lab)
         owner.kill()
     eventually(lambda: not lab.directory.exists(), "its directory is left")
     assert all(map(is_gone, pids))
 
 
 def test_up_and_down_many_times(state_root: Path) -> None:
-    before = network_namespaces()
+    links = {link.name for link in Path("/sys/class/net").iterdir()}
     for _ in range(10):
-        take_down(raise_lab("hub-spoke", "again").name)
-    eventually(lambda: not network_namespaces() - before, "network namespaces are left")
+        lab = raise_lab("hub-spoke", "again")
+        pids = traces(lab)
+        take_down(lab.name)
+        assert all(map(is_gone, pids))
+    assert not [words for words in processes_of(state_root) if " again" in words]
+    assert {link.name for link in Path("/sys/class/net").iterdir()} <= links
 
 
 def test_the_death_of_all_vms_ends_the_lab(state_root: Path) -> None:
