@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 WINDOW = 8 << 20
 """Bytes a channel may have under way: a noisy profile must not fill it before anybody reads."""
 
+KEEPALIVE = 60
+"""Seconds between signs of life on a connection where nothing else happens: Azure's load balancers and
+NAT forget a silent one after four minutes, without a word to either end."""
+
 IDLE = 5.0
 """Seconds after which a waiting reader looks at standard error."""
 
@@ -188,6 +192,7 @@ def connect(machine: str, ssh: Ssh, *, via: SshConnection | None = None) -> SshC
         _exchange_keys(machine, ssh, transport, proxy)
         login.check_host_key(machine, ssh, known, transport.get_remote_server_key())
         login.log_in(machine, ssh, transport)
+        transport.set_keepalive(KEEPALIVE)
     except BaseException:
         if transport is not None:
             transport.close()

@@ -5,7 +5,10 @@ The same lab without root is in ``test_rootless``.
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from harness.model import Cause, Verdict
 from harness.target import parse_flow
 from harness.transport.session import Sessions
 from lab import journal
-from lab.client import Lab, raise_lab
+from lab.client import Lab, raise_lab, take_down
 from lab.faults import find_fault, site_of
 from lab.hosts.accounts import hashed
 
@@ -134,6 +137,38 @@ def test_without_sudo_the_socket_table_still_tells(plain_users: Lab, diagnoser: 
     break_(plain_users, "loopback-only", "root-01", "none-01:8080/tcp")
     diagnosis = diagnoser.diagnose(parse_flow("root-01", "none-01:8080/tcp"))
     assert [finding.cause for finding in diagnosis.findings] == [Cause.LOOPBACK_ONLY]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root, such a process cannot raise a lab at all")
+@pytest.mark.usefixtures("state_root")
+def test_where_sudo_cannot_work_up_says_so_and_the_agent_goes_on() -> None:
+    """As in a container that may gain no privileges."""
+    hindered = ("setpriv", "--no-new-privs", sys.executable)
+    up = subprocess.run(
+        [*hindered, "-m", "lab", "up", "plain-users", "--name", "hindered"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert up.returncode == 0, up.stderr
+    assert (
+        "note: sudo cannot work in this lab, so nobody becomes root on nopasswd-01, password-01" in up.stderr
+    )
+    path = up.stdout.strip()
+    become = load_environment(Path(path)).machine("password-01").become
+    assert become is not None
+    assert not become.required
+    # whoever connects starts the sshd of a VM that is reached out of band, as hindered as itself
+    script = f"""
+from pathlib import Path
+from harness.environment import load_environment
+from harness.transport.session import Sessions
+with Sessions(load_environment(Path({path!r}))) as sessions:
+    print([sessions.agent(name).hello().euid for name in ("nopasswd-01", "password-01")])
+"""
+    who = subprocess.run([*hindered, "-c", script], capture_output=True, text=True, check=False)
+    assert who.stdout == "[1000, 1000]\n", who.stderr
+    take_down("hindered")
 
 
 def test_two_hashes_of_one_password_differ() -> None:
