@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,8 @@ from harness.transport.launch import Launch
 
 MAX_ANSWER = 256 << 20
 SEND_TIMEOUT = 15.0
+SIGN_OF_LIFE = 4.0
+"""Seconds without an answer after which the agent is asked whether it lives, and again to say so."""
 
 
 class Session:
@@ -73,13 +76,30 @@ class Session:
         return self._failure is None and not self._closed
 
     def request(self, op: str, *, timeout: float = 30.0, **params: Any) -> dict[str, Any]:
-        """The answer to one request. An agent that does not answer in time is given up for dead."""
+        """The answer to one request.
+
+        An agent that does not answer within ``timeout`` seconds is given up for dead, and so is
+        one that gives no sign of life while it is waited for: a connection that a rule has cut
+        says nothing, and an operation may rightly take minutes.
+        """
         future = self.submit(op, **params)
-        try:
-            return future.result(timeout)
-        except TimeoutError:
-            self._fail(f"the agent did not answer '{op}' within {timeout:g} s", _LOST)
-            raise self._dead() from None
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            if (answer := _within(future, min(SIGN_OF_LIFE, left))) is not None:
+                return answer
+            if left <= SIGN_OF_LIFE:
+                self._fail(f"the agent did not answer '{op}' within {timeout:g} s", _LOST)
+                raise self._dead()
+            if not self._gives_sign(future):
+                self._fail(f"the agent gave no sign of life for {2 * SIGN_OF_LIFE:g} s", _LOST)
+                raise self._dead()
+
+    def _gives_sign(self, awaited: Future[dict[str, Any]]) -> bool:
+        """Whether the agent answers anything now: what is awaited, or a question that costs it nothing."""
+        sign = self.submit("hello", tools=[])
+        wait((sign, awaited), SIGN_OF_LIFE, return_when=FIRST_COMPLETED)
+        return sign.done() or awaited.done()
 
     def submit(self, op: str, **params: Any) -> Future[dict[str, Any]]:
         """Sends one request; the future holds its answer, RequestError, or AgentError."""
@@ -228,6 +248,13 @@ class Session:
     def _dead(self) -> AgentError:
         what, hint = self._failure or ("the session is closed", "")
         return AgentError(self._machine, what, hint=hint)
+
+
+def _within(future: Future[dict[str, Any]], seconds: float) -> dict[str, Any] | None:
+    try:
+        return future.result(max(0.0, seconds))
+    except TimeoutError:
+        return None
 
 
 _LOST = "has the machine stopped or rebooted, or does a rule now block the management connection?"

@@ -87,7 +87,7 @@ def test_without_apt_the_packages_are_named(clone: Path) -> None:
     done = run_setup(clone)
     assert done.returncode == 2
     assert "catatonit" in done.stderr
-    assert "sudo" not in done.stderr
+    assert "sudo apt-get" not in done.stderr
 
 
 def test_it_leaves_no_file_behind(clone: Path) -> None:

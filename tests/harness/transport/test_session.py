@@ -21,6 +21,7 @@ from harness.errors import (
     TransportError,
     UnknownNameError,
 )
+from harness.transport import resident
 from harness.transport.base import Process
 from harness.transport.process import LocalProcess, ProcessConnection
 from harness.transport.session import Session, Sessions
@@ -79,6 +80,20 @@ def test_never_answers() -> None:
         with pytest.raises(AgentError, match=r"did not answer 'hello' within 0.2 s"):
             session.request("hello", timeout=0.2)
         assert not session.alive
+
+
+def test_no_sign_of_life_is_noticed_long_before_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "SIGN_OF_LIFE", 0.1)
+    with impostor("sys.stdin.read()") as session:
+        with pytest.raises(AgentError, match=r"gave no sign of life for 0.2 s"):
+            session.request("hello", timeout=3600)
+        assert not session.alive
+
+
+def test_an_operation_may_take_long_while_the_agent_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Session("box", ProcessConnection("box")) as session:
+        monkeypatch.setattr(resident, "SIGN_OF_LIFE", 0.3)
+        assert session.agent.run("sleep", "1.5").exit_code == 0
 
 
 def test_dies_and_leaves_a_last_word() -> None:
