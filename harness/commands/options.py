@@ -27,6 +27,26 @@ def environment_options(function: Function) -> Function:
     )(function)
 
 
+def schedule_options(function: Function) -> Function:
+    """``--count``, ``--duration`` and ``--interval``: how often a probe is made."""
+    options = (
+        click.option("--count", type=click.IntRange(1, 1000000), help="How many attempts  [default: 1]."),
+        click.option(
+            "--duration",
+            type=click.FloatRange(0.001, 604800),
+            help="Go on for so many seconds (Ctrl-C ends it).",
+        ),
+        click.option(
+            "--interval",
+            type=click.FloatRange(0, 3600),
+            help="Seconds from one attempt to the next  [default: 1 with --duration, else 0].",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def chosen_environment(env_file: Path | None, lab: str | None) -> Environment:
     """The environment that the options mean; raises InputError."""
     from harness.environment import load_environment

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import environment_options
+from harness.commands.options import environment_options, schedule_options
 
 if TYPE_CHECKING:
     from harness.agent.client import Agent
@@ -26,15 +26,7 @@ SHOWN_OUTAGES = 20
 @click.argument("source")
 @click.argument("target", metavar="TARGET:PORT/PROTOCOL")
 @environment_options
-@click.option("--count", type=click.IntRange(1, 1000000), help="How many attempts  [default: 1].")
-@click.option(
-    "--duration", type=click.FloatRange(0.001, 604800), help="Go on for so many seconds (Ctrl-C ends it)."
-)
-@click.option(
-    "--interval",
-    type=click.FloatRange(0, 3600),
-    help="Seconds from one attempt to the next  [default: 1 with --duration, else 0].",
-)
+@schedule_options
 @click.option(
     "--timeout",
     type=click.FloatRange(0.05, 60),
@@ -84,6 +76,7 @@ def probe(
     from harness.commands.options import chosen_environment
     from harness.diagnosis.azure_view import AzureView
     from harness.diagnosis.ends import Ends
+    from harness.probe.flow import probe_flow
     from harness.probe.repeat import Schedule, repeat
     from harness.report.progress import progress
     from harness.target import parse_flow
@@ -103,7 +96,9 @@ def probe(
             found = _path_mtu(agent, party.agent, address, timeout, permitted)
         else:
             result = repeat(
-                lambda: _probe(flow, agent, party.agent, address, timeout, permitted),
+                lambda: probe_flow(
+                    flow, agent, party.agent, address, timeout=timeout, allow_disruptive=permitted
+                ),
                 schedule,
                 heard=_counter(said),
             )
@@ -184,20 +179,3 @@ def _show_path_mtu(flow: Flow, found: PathMtu, as_json: bool) -> int:
     else:
         click.echo(plain(f"{flow} ({found.address}): path MTU {found.text}"))
     return {Verdict.BLACK_HOLE: FAULT, Verdict.UNKNOWN: INCONCLUSIVE}.get(found.verdict, HEALTHY)
-
-
-def _probe(
-    flow: Flow, source: Agent, target: Agent | None, address: str, timeout: float, permitted: bool
-) -> ProbeResult:
-    """One attempt."""
-    from harness.model import Protocol
-    from harness.probe.icmp import probe_icmp
-    from harness.probe.tcp import probe_tcp
-    from harness.probe.udp import probe_udp
-
-    if flow.protocol is Protocol.ICMP:
-        return probe_icmp(source, address, timeout=timeout)
-    assert flow.port is not None
-    if flow.protocol is Protocol.TCP:
-        return probe_tcp(source, address, flow.port, timeout=timeout)
-    return probe_udp(source, address, flow.port, target=target, timeout=timeout, allow_disruptive=permitted)

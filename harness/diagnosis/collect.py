@@ -18,8 +18,8 @@ from harness.agent.contract import RequestError
 from harness.diagnosis import transits
 from harness.diagnosis.azure_view import AzureView
 from harness.diagnosis.ends import Ends, Party
-from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn
-from harness.diagnosis.traffic import sent_from, traffic_of
+from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn, Traffic
+from harness.diagnosis.traffic import repeated, sent_from, traffic_of
 from harness.environment import Environment
 from harness.errors import AgentError
 from harness.guest.addresses import IP_COMMAND, read_addresses
@@ -28,9 +28,11 @@ from harness.guest.listeners import SS_COMMAND, Listener, read_listeners
 from harness.guest.queue import Stalled, stalled_listener
 from harness.model import Flow, Protocol
 from harness.network.model import IPAddress
+from harness.probe.flow import probe_flow
 from harness.probe.listener import Lease
 from harness.probe.local import connect_locally
 from harness.probe.observe import observe
+from harness.probe.repeat import Schedule, repeat
 from harness.probe.result import Proof
 from harness.probe.tcp import probe_tcp
 from harness.probe.udp import probe_udp
@@ -51,6 +53,7 @@ class Collector:
         allow_disruptive: bool,
         timeout: float,
         progress: Callable[[str], None],
+        schedule: Schedule | None = None,
     ) -> None:
         self._environment = environment
         self._sessions = sessions
@@ -59,6 +62,7 @@ class Collector:
         self._allow_disruptive = allow_disruptive
         self._timeout = timeout
         self._progress = progress
+        self._schedule = schedule
 
     def collect(self, flow: Flow) -> FlowEvidence:
         """Everything that the steps need to know of ``flow``.
@@ -80,12 +84,15 @@ class Collector:
             port=flow.port,
             timeout=self._timeout,
         )
+        traffic = traffic_of(observation)
+        if self._schedule is not None and traffic.outcome.success:
+            traffic = self._again(flow, source, target.agent, str(target_address), traffic, self._schedule)
         prediction, problem = self._azure.predict(flow, source_address, target_address)
         evidence = FlowEvidence(
             flow=flow,
             source=End(flow.source, sent_from(observation) or source_address, flow.source),
             target=End(flow.target, target_address, target.machine, problem=target.problem),
-            traffic=traffic_of(observation),
+            traffic=traffic,
             prediction=prediction,
             prediction_problem=problem,
             accounted=self._accounted(target.machine),
@@ -101,6 +108,30 @@ class Collector:
             passed = transits.look(evidence, network, self._environment, self._sessions, source)
             evidence = replace(evidence, transits=passed)
         return evidence
+
+    def _again(
+        self,
+        flow: Flow,
+        source: Agent,
+        target: Agent | None,
+        address: str,
+        first: Traffic,
+        schedule: Schedule,
+    ) -> Traffic:
+        """The flow probed again and again after a first success; the first attempt counts as one of them."""
+        if schedule.count == 1:
+            return first
+        rest = replace(schedule, count=schedule.count - 1 if schedule.count is not None else None)
+        result = repeat(
+            lambda: probe_flow(
+                flow, source, target, address, timeout=self._timeout, allow_disruptive=self._allow_disruptive
+            ),
+            rest,
+            heard=lambda attempt, number: self._progress(
+                f"{number + 1} attempts, the last {attempt.outcome}"
+            ),
+        )
+        return repeated(first, result)
 
     def _accounted(self, machine: str | None) -> frozenset[tuple[Protocol, int]]:
         """What the target is meant to serve: its declared services and the flows that are declared to it."""

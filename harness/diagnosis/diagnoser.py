@@ -16,6 +16,7 @@ from harness.diagnosis.judge import judge
 from harness.diagnosis.store import DiagnosisStore
 from harness.environment import Environment
 from harness.model import Diagnosis, Flow
+from harness.probe.repeat import Schedule
 from harness.transport.session import Sessions
 
 
@@ -26,6 +27,7 @@ def _say_nothing(what: str) -> None:
 class Diagnoser:
     """``allow_disruptive`` None: as the environment file says. ``timeout``: seconds of silence that count.
 
+    With a ``schedule`` a flow that works is probed again, to see whether it works every time.
     With a ``store`` each flow is diagnosed once, and every later question gets the same answer.
     """
 
@@ -37,6 +39,7 @@ class Diagnoser:
         timeout: float = 2.0,
         store: DiagnosisStore | None = None,
         progress: Callable[[str], None] = _say_nothing,
+        schedule: Schedule | None = None,
     ) -> None:
         self._sessions = Sessions(environment)
         self._store = store
@@ -47,6 +50,7 @@ class Diagnoser:
             allow_disruptive=environment.allow_disruptive if allow_disruptive is None else allow_disruptive,
             timeout=timeout,
             progress=progress,
+            schedule=schedule,
         )
 
     def diagnose(self, flow: Flow) -> Diagnosis:

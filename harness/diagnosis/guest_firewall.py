@@ -66,9 +66,15 @@ def _forward(evidence: FlowEvidence, transit: Transit) -> Located | None:
 
 def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
     """The target's own firewall drops or rejects what arrives."""
+    ruling = evidence.inbound_at_target()
+    if traffic.outcome is Outcome.INTERMITTENT:
+        # the first attempt worked: what stops others must be a rule that counts
+        if ruling is None or ruling.blocks or not any(_is_limit(rule) for rule in ruling.doubts):
+            return None
+        found = _finding(Cause.CONNECTION_LIMIT, evidence, evidence.target, ruling, chain="INPUT")
+        return Located(Place.TARGET_GUEST, found)
     if traffic.accepted or traffic.answer_left is Answer.ACCEPT:
         return None
-    ruling = evidence.inbound_at_target()
     refused = traffic.answer_left in (Answer.RESET, Answer.ICMP_ERROR) or (
         traffic.arrived_target is not False and traffic.outcome in (Outcome.REFUSED, Outcome.PROHIBITED)
     )

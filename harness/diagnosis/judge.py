@@ -77,6 +77,8 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
             f"the packet never left {evidence.source.name}'s NIC, and no rule of its firewall is known to"
             " keep it: look at its neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
         )
+    if traffic.outcome is Outcome.INTERMITTENT:
+        reasons.append(f"it works at times: {traffic.detail}; no step found what comes and goes")
     if traffic.outcome is Outcome.UNCONFIRMED:
         reasons.append("the datagram was sent without an error, and no receiver could prove that it arrived")
     if configured.contradicted(evidence):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from harness.diagnosis.evidence import Traffic
-from harness.model import Evidence, EvidenceKind, Protocol
+from harness.model import Evidence, EvidenceKind, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.probe.capture import EndCapture
 from harness.probe.observe import Observation
-from harness.probe.result import Proof
+from harness.probe.result import Outage, ProbeResult, Proof, outages
 from harness.probe.seen import Answer
 
 
@@ -42,6 +44,35 @@ def traffic_of(observation: Observation) -> Traffic:
         answer_arrived=None if arrived is None else arrived is not Answer.NONE,
         packets=tuple(_packets(observation)),
         missing=observation.missing,
+    )
+
+
+def repeated(first: Traffic, rest: ProbeResult) -> Traffic:
+    """The traffic of a flow that was probed again after a first success: all attempts taken together."""
+    attempts, successes = first.attempts + rest.attempts, first.successes + rest.successes
+    if attempts == successes:
+        return replace(first, attempts=attempts, successes=successes)
+    when = "; ".join(_outage(outage) for outage in outages(rest.tries)[:10])
+    return replace(
+        first,
+        outcome=Outcome.INTERMITTENT,
+        detail=f"{successes} of {attempts} succeeded; failed {when}",
+        attempts=attempts,
+        successes=successes,
+    )
+
+
+def _outage(outage: Outage) -> str:
+    """When it failed, by the source's clock, in UTC."""
+    first, last = (
+        datetime.fromtimestamp(moment, UTC).isoformat(" ", "milliseconds")
+        for moment in (outage.first, outage.last)
+    )
+    kinds = ", ".join(outage.outcomes)
+    return (
+        f"at {first} ({kinds})"
+        if outage.count == 1
+        else f"from {first} to {last} ({kinds}, {outage.count} in a row)"
     )
 
 

@@ -78,6 +78,34 @@ def test_probe(broken: Lab) -> None:
     assert (silent.returncode, "timeout" in silent.stdout) == (1, True)
 
 
+def test_what_comes_and_goes(three_tier: Lab) -> None:
+    """Every third SYN is dropped: k of n, and when; nobody guesses why."""
+    table = "add table inet odd; add chain inet odd in { type filter hook input priority 0; }"
+    rule = "add rule inet odd in tcp dport 1433 tcp flags & (syn|ack) == syn numgen inc mod 3 == 2 drop"
+    three_tier.run("db-01", ["nft", f"{table}; {rule}"])
+    try:
+        words = [
+            "diagnose",
+            "web-01",
+            "db-01:1433/tcp",
+            "--lab",
+            three_tier.name,
+            "--timeout",
+            "0.2",
+            "--count",
+            "6",
+        ]
+        done = azreach(*words, "--json")
+        assert done.returncode == 3
+        document = DiagnosisDocument.model_validate_json(done.stdout)
+        assert (document.outcome, document.attempts, document.successes) == ("intermittent", 6, 4)
+        assert document.reachable is None
+        assert "4 of 6 succeeded; failed at 20" in document.missing[0]
+    finally:
+        three_tier.run("db-01", ["nft", "delete table inet odd"])
+    assert azreach(*words[:-4], "--count", "3").returncode == 0
+
+
 WRONG_USE = {
     "unknown source": (["diagnose", "web-99", "db-01:1433"], "no machine 'web-99'"),
     "unknown target": (["diagnose", "web-01", "db-99:1433"], "no machine 'db-99'"),

@@ -129,6 +129,13 @@ CASES: dict[str, tuple[FlowEvidence, list[Cause]]] = {
         [Cause.OUTBOUND_DROP],
     ),
     "drop, a limit": (evidence(SILENT_AT_TARGET, target={"firewall": LIMIT}), [Cause.CONNECTION_LIMIT]),
+    "a limit that stops some": (
+        evidence(
+            replace(CONNECTED, outcome=Outcome.INTERMITTENT, attempts=9, successes=6),
+            target={"firewall": LIMIT},
+        ),
+        [Cause.CONNECTION_LIMIT],
+    ),
     "allow-list": (evidence(SILENT_AT_TARGET, target={"firewall": ALLOW_LIST}), [Cause.ALLOW_LIST]),
     "allow-list of exceptions": (evidence(REFUSED, target={"firewall": EXCEPTIONS}), [Cause.ALLOW_LIST]),
     "full accept queue": (
@@ -248,6 +255,14 @@ INCONCLUSIVE: dict[str, tuple[FlowEvidence, str]] = {
         "nva-01: connection refused",
     ),
     "kept in the source for no known reason": (evidence(NEVER_LEFT), "neighbours"),
+    "works at times": (
+        evidence(
+            replace(
+                CONNECTED, outcome=Outcome.INTERMITTENT, detail="6 of 9 succeeded", attempts=9, successes=6
+            )
+        ),
+        "6 of 9 succeeded",
+    ),
     "answer lost": (
         evidence(replace(SILENT_AT_TARGET, accepted=True, answer_left=Answer.ACCEPT)),
         "way back",
