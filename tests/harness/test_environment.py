@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.environment import Environment, Expectation, SecretRef, load_environment
@@ -105,6 +105,7 @@ def test_a_missing_file_and_a_folder_are_one_message(tmp_path: Path) -> None:
         load_environment(tmp_path)
 
 
+@settings(max_examples=3500)
 @given(st.data())
 def test_a_mutilated_file_never_ends_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

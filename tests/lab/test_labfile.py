@@ -197,7 +197,7 @@ def _collect(node: Any, holders: list[Any]) -> None:
             _collect(child, holders)
 
 
-@settings(max_examples=400)
+@settings(max_examples=3000)
 @given(text=mutated())
 def test_a_damaged_file_is_accepted_whole_or_refused_by_name(
     tmp_path_factory: pytest.TempPathFactory, text: str

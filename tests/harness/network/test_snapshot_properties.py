@@ -112,7 +112,7 @@ mutations = st.lists(
 )
 
 
-@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutations)
 def test_any_mutation_loads_or_says_where_it_is_wrong(
     changes: list[tuple[tuple[Any, ...], str, Any]],
