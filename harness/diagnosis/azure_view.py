@@ -62,11 +62,16 @@ class AzureView:
             return None, f"the snapshot cannot judge this flow: {error.message}"
 
     def _end(self, network: Network, name: str, address: IPAddress | None) -> str:
+        """The end as the engine is asked about it: the IP configuration that has the address, if known."""
         machine = self._environment.machines.get(name)
         vm = self._vm(network, name, machine) if machine is not None else None
-        if vm is not None:
-            return vm.id
-        return str(address) if address is not None else name
+        if vm is None:
+            return str(address) if address is not None else name
+        for nic in vm.nics:
+            for configuration in network.nics[nic].ip_configurations:
+                if configuration.address == address:
+                    return configuration.id
+        return vm.id
 
     def _vm(self, network: Network, name: str, machine: Machine) -> VirtualMachine | None:
         if machine.arm_id is not None:

@@ -20,6 +20,7 @@ from harness.diagnosis.azure_view import AzureView
 from harness.diagnosis.ends import Ends, Party
 from harness.diagnosis.evidence import End, FlowEvidence, LocalTest, StandIn, Traffic
 from harness.diagnosis.traffic import repeated, sent_from, traffic_of
+from harness.diagnosis.transits import appliances_of
 from harness.environment import Environment
 from harness.errors import AgentError
 from harness.guest.addresses import IP_COMMAND, read_addresses
@@ -75,6 +76,7 @@ class Collector:
         target_address = self._ends.address(target, flow.family)
         known_source = Party(flow.source, flow.source, source)
         source_address = self._ends.address(known_source, target_address.version)
+        prediction, problem = self._azure.predict(flow, source_address, target_address)
         self._progress("probing")
         observation = observe(
             source,
@@ -83,11 +85,12 @@ class Collector:
             address=str(target_address),
             port=flow.port,
             timeout=self._timeout,
+            # an appliance may put its own address in the place of the source's
+            translated=prediction is not None and bool(appliances_of(prediction)),
         )
         traffic = traffic_of(observation)
         if self._schedule is not None and traffic.outcome.success:
             traffic = self._again(flow, source, target.agent, str(target_address), traffic, self._schedule)
-        prediction, problem = self._azure.predict(flow, source_address, target_address)
         evidence = FlowEvidence(
             flow=flow,
             source=End(flow.source, sent_from(observation) or source_address, flow.source),
@@ -163,6 +166,9 @@ class Collector:
             target_nic = pool.submit(_ask, _nothing, _interface_of, target, there)
             local = pool.submit(_ask, _nothing, self._local_tests, target, evidence)
             sockets = _ask(_nothing, _sockets, target)
+            # one after the other: the test on the VM itself must not meet our own listener
+            local_tests = local.result() or ()
+            stand_in = self._stand_in(evidence, source, target, sockets)
             return replace(
                 evidence,
                 source=replace(source_end, interface=source_nic.result(), firewall=source_rules.result()),
@@ -172,8 +178,8 @@ class Collector:
                     firewall=target_rules.result(),
                     listeners=sockets,
                 ),
-                local_tests=local.result() or (),
-                stand_in=self._stand_in(evidence, source, target, sockets),
+                local_tests=local_tests,
+                stand_in=stand_in,
             )
 
     def _local_tests(self, target: Agent, evidence: FlowEvidence) -> tuple[LocalTest, ...]:

@@ -7,12 +7,13 @@ means "not known", never "no".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.guest.firewall import Firewall
 from harness.guest.listeners import Listener
 from harness.guest.queue import Stalled
-from harness.guest.ruleset import FORWARD_HOOKS, INBOUND_HOOKS, OUTBOUND_HOOKS, GuestPacket, Ruling, judge
+from harness.guest.ruleset import FORWARD_HOOKS, INBOUND_HOOKS, OUTBOUND_HOOKS, GuestPacket
+from harness.guest.walk import Ruling, judge
 from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.policy.decision import Explanation
@@ -81,13 +82,15 @@ class StandIn:
 class Transit:
     """An appliance in the path: what its NIC saw, whether its guest forwards, what its filter does.
 
-    ``answer``: the flow's answer was watched for, since the request had arrived. None: not known.
+    ``answer``: the flow's answer was watched for, since the request had arrived.
+    ``translated_to``: the source address with which the request went on, if it is another. None: not known.
     """
 
     name: str
     arrived: bool | None = None
     left: bool | None = None
     answer: bool = False
+    translated_to: str | None = None
     forwards: bool | None = None
     firewall: Firewall | None = None
     packets: tuple[Evidence, ...] = ()
@@ -121,7 +124,8 @@ class FlowEvidence:
         if self.traffic.proven:
             return True
         ruling = self.inbound_at_target()
-        return bool(self.serving) and ruling is not None and not ruling.blocks and not ruling.doubts
+        complete = self.target.firewall is not None and not self.target.firewall.problem
+        return bool(self.serving) and complete and ruling is not None and ruling.passes
 
     @property
     def listening(self) -> tuple[Listener, ...] | None:
@@ -180,6 +184,7 @@ class FlowEvidence:
             return None
         # which NIC it enters and leaves by is not known: rules that ask for one are in doubt
         packet = self._packet(answer=transit.answer, interface=None, inbound=True)
+        packet = replace(packet, to_guest=False) if packet is not None else None
         return judge(transit.firewall.ruleset, packet, FORWARD_HOOKS) if packet is not None else None
 
     def _ruling(self, end: End, *, answer: bool, inbound: bool) -> Ruling | None:
@@ -215,4 +220,5 @@ class FlowEvidence:
             state="established" if answer else "new",
             tcp_flags=frozenset(flags) if protocol == "tcp" else frozenset(),
             icmp_type=icmp_type,
+            to_guest=inbound,
         )

@@ -15,7 +15,8 @@ from dataclasses import replace
 
 from harness.diagnosis.evidence import End, FlowEvidence, Traffic, Transit
 from harness.diagnosis.place import Located, Place
-from harness.guest.ruleset import Action, Rule, Ruling
+from harness.guest.ruleset import Action, Rule
+from harness.guest.walk import Ruling
 from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
 from harness.probe.seen import Answer
 from harness.taxonomy import TAXONOMY, fix
@@ -185,20 +186,19 @@ def _fix(cause: Cause, ruling: Ruling | None, values: dict[str, str]) -> tuple[s
 def _rule_evidence(end: End, ruling: Ruling | None) -> Evidence | None:
     firewall = end.firewall
     command = " ; ".join(firewall.commands) if firewall is not None else None
-    if ruling is not None and ruling.blocks:
-        rule = ruling.rule
-        seen = f" ({rule.packets} packets)" if rule is not None and rule.packets is not None else ""
-        return Evidence(EvidenceKind.RULE, end.name, f"{ruling.describe()}{seen}", command)
-    if ruling is not None and ruling.doubts:
+    if ruling is None or ruling.passes:
+        return None
+    if ruling.action not in (Action.DROP, Action.REJECT):
         lines = "\n".join(rule.text for rule in ruling.doubts)
-        return Evidence(
-            EvidenceKind.RULE,
-            end.name,
-            f"one of {len(ruling.doubts)} rules that depend on more than the packet",
-            command,
-            lines,
-        )
-    return None
+        summary = f"one of {len(ruling.doubts)} rules that depend on more than the packet"
+        return Evidence(EvidenceKind.RULE, end.name, summary, command, lines)
+    rule = ruling.rule
+    seen = f" ({rule.packets} packets)" if rule is not None and rule.packets is not None else ""
+    unless = (
+        "" if ruling.certain else " (unless a rule that depends on more than the packet decides otherwise)"
+    )
+    lines = "\n".join(rule.text for rule in ruling.doubts)
+    return Evidence(EvidenceKind.RULE, end.name, f"{ruling.describe()}{seen}{unless}", command, lines or None)
 
 
 def _sockets(evidence: FlowEvidence) -> tuple[Evidence, ...]:

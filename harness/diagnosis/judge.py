@@ -7,12 +7,13 @@ is named; otherwise the diagnosis is inconclusive and names what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 
 from harness.diagnosis import configured, guest_firewall, inter_vnet, listener, nsg_udr
-from harness.diagnosis.evidence import FlowEvidence
-from harness.diagnosis.place import Located
-from harness.model import Diagnosis, Oracles, Outcome, Verdict
+from harness.diagnosis.evidence import FlowEvidence, Traffic, Transit
+from harness.diagnosis.place import Located, Place
+from harness.model import Diagnosis, Oracles, Outcome, Severity, Verdict
 from harness.policy.decision import PolicyVerdict
 from harness.probe.seen import Answer
 
@@ -24,12 +25,18 @@ STEPS: tuple[Judge, ...] = (nsg_udr.findings, inter_vnet.findings, guest_firewal
 def judge(evidence: FlowEvidence) -> Diagnosis:
     """The diagnosis of one flow."""
     located = sorted(chain.from_iterable(step(evidence) for step in STEPS), key=lambda item: item.place)
-    findings = tuple(item.finding for item in located)
     traffic = evidence.traffic
-    if evidence.success and not findings:
-        verdict = Verdict.HEALTHY
+    lost = _lost_at(traffic) if traffic is not None else None
+    if lost is not None and (not located or located[0].place > lost):
+        # the packet was lost before it came to any of these: true perhaps, but not the cause
+        located = [
+            replace(item, finding=replace(item.finding, severity=Severity.WARNING)) for item in located
+        ]
+    findings = tuple(item.finding for item in located)
+    if any(finding.severity is Severity.BLOCKING for finding in findings) and traffic is not None:
+        verdict = Verdict.FAULT
     else:
-        verdict = Verdict.FAULT if findings and traffic is not None else Verdict.INCONCLUSIVE
+        verdict = Verdict.HEALTHY if evidence.success else Verdict.INCONCLUSIVE
     return Diagnosis(
         flow=evidence.flow,
         verdict=verdict,
@@ -44,6 +51,33 @@ def judge(evidence: FlowEvidence) -> Diagnosis:
         ),
         rtt_ms=traffic.rtt_ms if traffic is not None else None,
     )
+
+
+def _lost_at(traffic: Traffic) -> Place | None:
+    """The last place at which the packet, or its answer, may have been lost, as the captures prove it."""
+    if traffic.outcome.success:
+        return None
+    if traffic.outcome is Outcome.NO_ROUTE or traffic.left_source is False:
+        return Place.SOURCE_GUEST
+    if traffic.left_source and traffic.arrived_target is False:
+        return Place.SOURCE_NETWORK
+    if traffic.answer_left not in (None, Answer.NONE) and traffic.answer_arrived is False:
+        return Place.ANSWER_NETWORK
+    return None
+
+
+def _passage(transit: Transit) -> str | None:
+    """What an appliance in the path adds to what is not known."""
+    if transit.problem:
+        return transit.problem
+    if transit.translated_to is not None:
+        return (
+            f"{transit.name} sends the packet on from another address, {transit.translated_to}: the rules behind"
+            " it judge that one, which the prediction does not"
+        )
+    if transit.arrived is True and transit.left is False:
+        return f"{transit.name} takes the packet in and does not send it on, though it forwards"
+    return None
 
 
 def _denied(evidence: FlowEvidence) -> bool:
@@ -66,7 +100,7 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
     if traffic is None:
         return tuple(reasons) or ("no probe could be sent",)
     reasons += traffic.missing
-    reasons += [transit.problem for transit in evidence.transits if transit.problem]
+    reasons += [reason for transit in evidence.transits if (reason := _passage(transit))]
     if traffic.outcome is Outcome.NO_ROUTE:
         reasons.append(
             f"{evidence.source.name} itself has no route to {evidence.target.address}:"

@@ -8,10 +8,12 @@ cannot be judged by sockets (ICMP, a target without log-in) it is silent.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.diagnosis.evidence import FlowEvidence
 from harness.diagnosis.place import Located, Place
 from harness.guest.listeners import SS_COMMAND, Listener
-from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol
+from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Protocol, Severity
 from harness.taxonomy import TAXONOMY, fix
 
 # ports of what runs on most Linux VMs anyway: a service that moved is not among them
@@ -21,9 +23,11 @@ SYSTEM_PORTS = frozenset({22, 53, 67, 68, 111, 123, 323, 546, 631, 5353, 5355})
 def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
     """The one reason why no socket of the target takes this flow, if there is one."""
     if evidence.stalled is not None:
-        return (
-            Located(Place.LISTENER, _finding(Cause.PROCESS_STOPPED, evidence, (evidence.stalled.socket,))),
-        )
+        found = _finding(Cause.PROCESS_STOPPED, evidence, (evidence.stalled.socket,))
+        if not evidence.stalled.stopped:
+            # it may be busy for a moment, or hung: worth knowing, not a fault that is proven
+            found = replace(found, severity=Severity.WARNING)
+        return (Located(Place.LISTENER, found),)
     if evidence.success or evidence.flow.protocol is Protocol.ICMP:
         return ()
     listening, serving = evidence.listening, evidence.serving

@@ -28,8 +28,8 @@ def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
 
 
 def _keeps(evidence: FlowEvidence, transit: Transit) -> bool:
-    """Whether packets enter the appliance and do not leave it, without a firewall rule that says why."""
-    if transit.arrived is not True or transit.left is not False:
+    """Whether packets enter the appliance and do not leave it, since its guest does not forward."""
+    if transit.arrived is not True or transit.left is not False or transit.forwards is True:
         return False
     ruling = evidence.forwarding_at(transit)
     return transit.forwards is False or ruling is None or not ruling.blocks

@@ -16,7 +16,7 @@ from harness.errors import AgentError, AzreachError
 from harness.guest.firewall import read_firewall
 from harness.model import Evidence, EvidenceKind
 from harness.network.model import Network, key
-from harness.policy.decision import Decision, DecisionKind, PolicyVerdict, Way
+from harness.policy.decision import Decision, DecisionKind, Explanation, PolicyVerdict, Way
 from harness.probe.capture import line
 from harness.probe.seen import Answer
 from harness.probe.transit import watch_passage
@@ -30,6 +30,15 @@ def wanted(evidence: FlowEvidence) -> bool:
         return False
     lost = traffic.left_source is True and traffic.arrived_target is False
     return lost or _answer_lost(evidence)
+
+
+def appliances_of(prediction: Explanation, way: Way = Way.FORWARD) -> list[Decision]:
+    """The appliances through which the configuration leads a flow, or its answer."""
+    return [
+        decision
+        for decision in prediction.decisions
+        if decision.kind is DecisionKind.APPLIANCE and decision.way is way
+    ]
 
 
 def _answer_lost(evidence: FlowEvidence) -> bool:
@@ -46,11 +55,7 @@ def look(
     assert evidence.prediction is not None
     answer = _answer_lost(evidence)
     way = Way.RETURN if answer else Way.FORWARD
-    passed = [
-        decision
-        for decision in evidence.prediction.decisions
-        if decision.kind is DecisionKind.APPLIANCE and decision.way is way
-    ]
+    passed = appliances_of(evidence.prediction, way)
     return tuple(
         _look_at(decision, evidence, network, environment, sessions, source, answer) for decision in passed
     )
@@ -113,6 +118,7 @@ def _ask(machine: str, evidence: FlowEvidence, appliance: Agent, source: Agent, 
         arrived=passage.answer_arrived if answer else passage.arrived,
         left=passage.answer_left if answer else passage.left,
         answer=answer,
+        translated_to=passage.translated_to,
         forwards=_forwards(appliance, there.version),
         firewall=read_firewall(appliance, there.version),
         packets=(Evidence(EvidenceKind.PACKETS, machine, seen, output=lines or None),),

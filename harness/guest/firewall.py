@@ -21,9 +21,9 @@ _SAVE = {4: ("iptables-save", "-c"), 6: ("ip6tables-save", "-c")}
 
 @dataclass(frozen=True, slots=True)
 class Firewall:
-    """A guest's packet filter. ``ruleset`` None: it could not be read, and ``problem`` says why.
+    """A guest's packet filter, as far as it could be read; ``ruleset`` None: not at all.
 
-    ``commands`` are those that were run to read it.
+    ``problem`` says what is missing and why; ``commands`` are those that were run to read it.
     """
 
     ruleset: Ruleset | None
@@ -38,7 +38,7 @@ def read_firewall(agent: Agent, version: int) -> Firewall:
     saved = _run(agent, _SAVE[version])
     listed = _run(agent, _NFT_JSON)
     if saved is None and listed is None:
-        return Firewall(Ruleset(), problem=None)  # neither tool is installed: nothing of theirs can be loaded
+        return Firewall(None, problem="neither nft nor iptables is installed to read rules with")
     chains: list[Chain] = []
     commands: list[str] = []
     problems: list[str] = []
@@ -46,6 +46,7 @@ def read_firewall(agent: Agent, version: int) -> Firewall:
     if saved is not None:
         commands.append(" ".join(_SAVE[version]))
         if saved.exit_code == 0:
+            problems += _gaps(_SAVE[version], saved)
             kept_by_iptables = tables_in(saved.stdout)
             chains += read_iptables(saved.stdout, version).chains
         else:
@@ -57,6 +58,7 @@ def read_firewall(agent: Agent, version: int) -> Firewall:
         try:
             ruleset = read_nftables(listed.stdout, texts.stdout if texts is not None else "", without=without)
             chains += ruleset.chains
+            problems += _gaps(_NFT_JSON, listed)
         except NotAnswered:
             problems.append(_said(_NFT_JSON, listed))
     if problems and not chains:
@@ -72,6 +74,16 @@ def _run(agent: Agent, command: tuple[str, ...]) -> RunResult | None:
         if error.kind is ErrorKind.NOT_FOUND:
             return None
         raise
+
+
+def _gaps(command: tuple[str, ...], result: RunResult) -> list[str]:
+    """What the answer itself says that it leaves out."""
+    gaps = []
+    if result.truncated:
+        gaps.append(f"`{' '.join(command)}` answered more than was read")
+    if "legacy tables present" in result.stderr:
+        gaps.append("there are iptables-legacy rules, which the iptables of this guest does not show")
+    return gaps
 
 
 def _said(command: tuple[str, ...], result: RunResult) -> str:

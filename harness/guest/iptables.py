@@ -17,6 +17,7 @@ from harness.guest.ruleset import (
     AddressIn,
     Chain,
     Condition,
+    DestinationTypeIn,
     FamilyIs,
     FlagsAre,
     Hook,
@@ -33,7 +34,7 @@ from harness.guest.ruleset import (
 )
 
 # the filter tables and the priorities at which the kernel registers them
-_PRIORITY = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
+_PRIORITY = {"raw": -300, "nat": -100, "mangle": -150, "filter": 0, "security": 50}
 _HOOKS = {
     "PREROUTING": Hook.PREROUTING,
     "INPUT": Hook.INPUT,
@@ -80,7 +81,7 @@ class _Draft:
 
 
 def read_iptables(listing: str, version: int) -> Ruleset:
-    """The filter-relevant tables of an ``iptables-save`` text; ``version`` is 4 or 6. NAT is left out."""
+    """The filter-relevant tables of an ``iptables-save`` text; ``version`` is 4 or 6."""
     chains: list[Chain] = []
     table = ""
     policies: dict[str, str] = {}
@@ -114,11 +115,18 @@ def _chains(
             table=table,
             name=name,
             rules=tuple(rules.get(name, ())),
-            hook=_HOOKS.get(name),
+            hook=_hook(table, name),
             priority=_PRIORITY[table],
             policy=Action.DROP if policy == "DROP" else Action.ACCEPT,
             origin="iptables",
         )
+
+
+def _hook(table: str, name: str) -> Hook | None:
+    """A NAT table filters nothing; of it only where destinations are translated matters."""
+    if table == "nat":
+        return Hook.NAT_PREROUTING if name == "PREROUTING" else None
+    return _HOOKS.get(name)
 
 
 def _rule(text: str, version: int, packets: int | None) -> Rule:
@@ -177,7 +185,16 @@ def _target(word: str, name: str, draft: _Draft) -> None:
         draft.action = _VERDICTS[name]
     elif name in _SILENT_TARGETS:
         draft.target = ""
-    elif name.isupper() and name in ("NFQUEUE", "QUEUE", "SYNPROXY", "TPROXY", "STEAL"):
+    elif name.isupper() and name in (
+        "NFQUEUE",
+        "QUEUE",
+        "SYNPROXY",
+        "TPROXY",
+        "STEAL",
+        "DNAT",
+        "REDIRECT",
+        "NETMAP",
+    ):
         draft.action = Action.UNKNOWN
     else:
         draft.action, draft.target = (Action.GOTO if word in ("-g", "--goto") else Action.JUMP), name
@@ -205,6 +222,8 @@ def _condition(word: str, value: str, arguments: list[str]) -> Condition:
             return FlagsAre(_flags(value), _flags(arguments[1] if len(arguments) > 1 else "NONE"))
         case "--icmp-type" | "--icmpv6-type":
             return _icmp_type(value)
+        case "--dst-type":
+            return DestinationTypeIn(frozenset(part.lower() for part in value.split(",")))
         case "--syn":
             return FlagsAre(frozenset({"fin", "syn", "rst", "ack"}), frozenset({"syn"}))
         case _:

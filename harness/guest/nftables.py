@@ -19,6 +19,7 @@ from harness.guest.ruleset import (
     AddressIn,
     Chain,
     Condition,
+    DestinationTypeIn,
     FamilyIs,
     Hook,
     IcmpTypeIn,
@@ -44,7 +45,7 @@ _ICMPV6_TYPES = {
     "time-exceeded": 3,
 }
 _FAMILIES = {"ip": 4, "ip6": 6, "ipv4": 4, "ipv6": 6}
-_SILENT = frozenset({"counter", "log", "limit_object", "mangle", "notrack", "ct helper", "comment"})
+_SILENT = frozenset({"counter", "log", "mangle", "notrack", "ct helper", "comment"})
 
 
 class NotAnswered(ValueError):
@@ -111,14 +112,15 @@ def _texts(listing: str) -> dict[tuple[str, str, int], str]:
 def _chain(place: tuple[str, str, str], body: Mapping[str, Any], rules: tuple[Rule, ...]) -> Chain:
     hook = body.get("hook")
     known = hook if hook in {h.value for h in Hook} else None
-    # a nat chain translates, it does not filter; its drop policy is refused by the kernel
-    filters = body.get("type") == "filter"
+    # a nat chain translates, it does not filter; only where destinations are translated matters
+    if body.get("type") == "nat":
+        known = "nat-prerouting" if known == "prerouting" else None
     device = body.get("dev")
     devices = tuple(device) if isinstance(device, list) else (device,) if isinstance(device, str) else ()
     return Chain(
         *place,
         rules=rules,
-        hook=Hook(known) if known and filters else None,
+        hook=Hook(known) if known else None,
         priority=_priority(body.get("prio", 0)),
         policy=Action.DROP if body.get("policy") == "drop" else Action.ACCEPT,
         devices=devices,
@@ -171,7 +173,7 @@ def _rules(
             return
         elif name not in _SILENT:
             conditions.append(Unknown(f"{name} {json.dumps(value)}"))
-            if name in ("queue", "xt", "dup", "fwd"):
+            if name in ("queue", "xt", "dup", "fwd", "dnat", "redirect"):
                 action = Action.UNKNOWN
     yield Rule(shown, tuple(conditions), action, target, reject_with, packets)
 
@@ -260,6 +262,9 @@ def _condition(left: Any, values: list[Any]) -> Condition:
             return ProtocolIn(frozenset(_protocol(value) for value in values))
         if name in ("nfproto", "protocol") and len(values) == 1 and values[0] in _FAMILIES:
             return FamilyIs(_FAMILIES[values[0]])
+    fib = left.get("fib", {}) if isinstance(left, dict) else {}
+    if fib.get("result") == "type" and "daddr" in fib.get("flags", ()):
+        return DestinationTypeIn(frozenset(str(value) for value in values))
     if isinstance(left, dict) and "ct" in left and left["ct"].get("key") == "state":
         return StateIn(frozenset(str(value) for value in values))
     return Unknown(json.dumps({"left": left, "right": values}))

@@ -29,6 +29,11 @@ class Stalled:
     socket: Listener
     states: tuple[str, ...] = ()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a process is stopped by a signal or a debugger; a busy one is only slow."""
+        return any(state.endswith(("state T", "state t")) for state in self.states)
+
 
 def stalled_listener(agent: Agent, address: IPAddress, port: int) -> Stalled | None:
     """The TCP socket that serves ``address`` and ``port`` while its process accepts nothing, else None.

@@ -1,22 +1,17 @@
-"""A guest's packet filter as data, and what it does to one packet.
+"""A guest's packet filter as data: conditions, rules, chains, and the packet that they are asked about.
 
 The readers (:mod:`harness.guest.nftables`, :mod:`harness.guest.iptables`) make a
-:class:`Ruleset`; :func:`judge` walks it as netfilter does: base chains of a hook in the
-order of their priorities, a drop ends everything, an accept ends its own base chain only.
-A condition that cannot be decided from the rules alone (a rate limit, an unknown match)
-is neither true nor false; rules that depend on one are returned as ``doubts``.
+:class:`Ruleset`; :mod:`harness.guest.walk` says what it does to a packet. A condition that
+cannot be decided from the rules alone (a rate limit, an unknown match) is neither true nor false.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from harness.network.model import IPAddress, IPNetwork
-
-MAX_JUMPS = 64
 
 
 class Hook(StrEnum):
@@ -26,13 +21,22 @@ class Hook(StrEnum):
     PREROUTING = "prerouting"
     INPUT = "input"
     FORWARD = "forward"
+    NAT_PREROUTING = "nat-prerouting"
+    """Where a destination may be translated, between PREROUTING and the routing decision."""
     OUTPUT = "output"
     POSTROUTING = "postrouting"
     EGRESS = "egress"
 
 
-INBOUND_HOOKS = (Hook.INGRESS, Hook.PREROUTING, Hook.INPUT)
-FORWARD_HOOKS = (Hook.INGRESS, Hook.PREROUTING, Hook.FORWARD, Hook.POSTROUTING, Hook.EGRESS)
+INBOUND_HOOKS = (Hook.INGRESS, Hook.PREROUTING, Hook.NAT_PREROUTING, Hook.INPUT)
+FORWARD_HOOKS = (
+    Hook.INGRESS,
+    Hook.PREROUTING,
+    Hook.NAT_PREROUTING,
+    Hook.FORWARD,
+    Hook.POSTROUTING,
+    Hook.EGRESS,
+)
 OUTBOUND_HOOKS = (Hook.OUTPUT, Hook.POSTROUTING, Hook.EGRESS)
 
 
@@ -43,7 +47,10 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuestPacket:
-    """One packet as the guest's filter sees it; ``state`` is conntrack's word for its flow."""
+    """One packet as the guest's filter sees it; ``state`` is conntrack's word for its flow.
+
+    ``to_guest``: its destination is an address of the guest itself.
+    """
 
     protocol: str
     source: IPAddress
@@ -55,6 +62,7 @@ class GuestPacket:
     state: str = "new"
     tcp_flags: frozenset[str] = frozenset()
     icmp_type: int | None = None
+    to_guest: bool | None = None
 
     def address(self, side: Side) -> IPAddress:
         return self.source if side is Side.SOURCE else self.destination
@@ -149,6 +157,20 @@ class FlagsAre:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationTypeIn:
+    """``addrtype --dst-type``, ``fib daddr type``: what the guest's routing takes the destination for."""
+
+    types: frozenset[str]
+
+    def holds(self, packet: GuestPacket) -> bool | None:
+        if packet.destination.is_multicast:
+            return "multicast" in self.types
+        if packet.to_guest is None:
+            return None if self.types & {"local", "unicast"} else False
+        return ("local" if packet.to_guest else "unicast") in self.types
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A match that these readers do not decide, by its text."""
 
@@ -168,7 +190,17 @@ class Not:
 
 
 Condition = (
-    FamilyIs | ProtocolIn | AddressIn | PortIn | IcmpTypeIn | InterfaceIn | StateIn | FlagsAre | Unknown | Not
+    FamilyIs
+    | ProtocolIn
+    | AddressIn
+    | PortIn
+    | IcmpTypeIn
+    | InterfaceIn
+    | StateIn
+    | FlagsAre
+    | DestinationTypeIn
+    | Unknown
+    | Not
 )
 
 
@@ -195,6 +227,11 @@ class Rule:
     target: str | None = None
     reject_with: str | None = None
     packets: int | None = None
+
+    @property
+    def names_port(self) -> bool:
+        """Whether the rule is for certain destination ports."""
+        return any(isinstance(c, PortIn) and c.side is Side.DESTINATION for c in self.conditions)
 
     @property
     def excepts_sources(self) -> bool:
@@ -239,13 +276,15 @@ class Chain:
     def label(self) -> str:
         return f"{self.family} {self.table} {self.name}"
 
-    def concerns(self, packet: GuestPacket) -> bool:
-        """Whether packets of this family (and device) pass the chain at all."""
-        if self.devices and not {packet.in_interface, packet.out_interface} & set(self.devices):
+    def concerns(self, packet: GuestPacket) -> bool | None:
+        """Whether packets of this family (and device) pass the chain; None if the device is not known."""
+        own_family = "ip" if packet.source.version == 4 else "ip6"
+        if self.family not in ("inet", "netdev", own_family):
             return False
-        return self.family in ("inet", "netdev") or self.family == (
-            "ip" if packet.source.version == 4 else "ip6"
-        )
+        interfaces = {packet.in_interface, packet.out_interface} - {None}
+        if self.devices and not interfaces:
+            return None
+        return not self.devices or bool(interfaces & set(self.devices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,97 +295,3 @@ class Ruleset:
         return sorted(
             (chain for chain in self.chains if chain.hook is hook), key=lambda chain: chain.priority
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What the filter does to a packet: the action and the chain and rule (None: the policy) that decided.
-
-    ``doubts`` are rules whose match could not be decided and that would have ruled otherwise;
-    ``almost`` are rules before it that accept this packet, if only it came from another source.
-    """
-
-    action: Action
-    chain: Chain | None = None
-    rule: Rule | None = None
-    doubts: tuple[Rule, ...] = ()
-    almost: tuple[Rule, ...] = ()
-
-    @property
-    def is_allow_list(self) -> bool:
-        """Whether it blocks because the source is not on a list: of accepts, or of exceptions to a drop."""
-        return self.blocks and (bool(self.almost) or (self.rule is not None and self.rule.excepts_sources))
-
-    @property
-    def blocks(self) -> bool:
-        return self.action in (Action.DROP, Action.REJECT)
-
-    def describe(self) -> str:
-        """The deciding rule with its chain, as one line."""
-        if self.chain is None:
-            return "no chain decides"
-        what = self.rule.text if self.rule is not None else f"policy {self.chain.policy}"
-        return f"{self.chain.label}: {what}"
-
-
-@dataclass(slots=True)
-class _Walk:
-    packet: GuestPacket
-    chains: Mapping[tuple[str, str, str, str], Chain]
-    doubts: list[Rule] = field(default_factory=list)
-    almost: list[Rule] = field(default_factory=list)
-
-
-def judge(ruleset: Ruleset, packet: GuestPacket, hooks: tuple[Hook, ...]) -> Ruling:
-    """What ``ruleset`` does to ``packet`` at ``hooks``, in the order given."""
-    walk = _Walk(packet, {(c.origin, c.family, c.table, c.name): c for c in ruleset.chains})
-    for hook in hooks:
-        for base in ruleset.base_chains(hook):
-            if not base.concerns(packet):
-                continue
-            decided = _walk(walk, base, 0)
-            action, chain, rule = decided if decided is not None else (base.policy, base, None)
-            if action in (Action.DROP, Action.REJECT):
-                return Ruling(action, chain, rule, tuple(walk.doubts), tuple(walk.almost))
-    return Ruling(Action.ACCEPT, doubts=tuple(d for d in walk.doubts if d.action is not Action.ACCEPT))
-
-
-def _walk(walk: _Walk, chain: Chain, depth: int) -> tuple[Action, Chain, Rule | None] | None:
-    """The verdict of one chain, or None if it returns without one."""
-    if depth > MAX_JUMPS:
-        return None
-    for rule in chain.rules:
-        held = rule.holds(walk.packet)
-        if held is False and rule.action is Action.ACCEPT and rule.misses_by_source(walk.packet):
-            walk.almost.append(rule)
-        if held is False or rule.action is Action.NONE:
-            continue
-        if held is None or rule.action is Action.UNKNOWN:
-            if rule.action not in (Action.JUMP, Action.GOTO, Action.RETURN):
-                walk.doubts.append(rule)
-            elif rule.target is not None:
-                # whether this jump is taken is unknown: what stands behind it is in doubt, not decided
-                walk.doubts.extend(_possible_blocks(walk, chain, rule, depth))
-            continue
-        if rule.action is Action.RETURN:
-            return None
-        if rule.action in (Action.JUMP, Action.GOTO):
-            inner = walk.chains.get((chain.origin, chain.family, chain.table, rule.target or ""))
-            decided = _walk(walk, inner, depth + 1) if inner is not None else None
-            if decided is not None or rule.action is Action.GOTO:
-                return decided
-            continue
-        return rule.action, chain, rule
-    return None
-
-
-def _possible_blocks(walk: _Walk, chain: Chain, jump: Rule, depth: int) -> list[Rule]:
-    inner = walk.chains.get((chain.origin, chain.family, chain.table, jump.target or ""))
-    if inner is None:
-        return []
-    trial = _Walk(walk.packet, walk.chains)
-    decided = _walk(trial, inner, depth + 1)
-    blocking = decided is not None and decided[0] in (Action.DROP, Action.REJECT)
-    return trial.doubts + (
-        [decided[2]] if blocking and decided is not None and decided[2] is not None else []
-    )

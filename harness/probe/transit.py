@@ -28,6 +28,8 @@ class Passage:
     left: bool | None
     answer_arrived: bool | None
     answer_left: bool | None
+    translated_to: str | None = None
+    """The source address with which the request went on, where the appliance put another in its place."""
 
 
 def watch_passage(
@@ -59,22 +61,42 @@ def watch_passage(
         else:
             probe_tcp(source, address, port or 0, timeout=timeout)
         seen = capture.finish()
-    forth, back_again = (source_address, address), (address, source_address)
+    return _passage(seen, source_address, address, port)
+
+
+def _passage(seen: EndCapture, source: str, address: str, port: int | None) -> Passage:
+    """What was seen; where the appliance translates the source, TCP's sequence number tells the packet."""
+    whole = [record for record in seen.records if record.quoted is None]
+    requests = [r for r in whole if r.direction is Direction.IN and (r.src, r.dst) == (source, address)]
+    sequences = {record.seq for record in requests}
+    onwards = [
+        r
+        for r in whole
+        if r.direction is Direction.OUT
+        and r.dst == address
+        and r.dport == port
+        and (r.src == source or (r.seq in sequences and r.length in {q.length for q in requests}))
+    ]
+    acknowledged = {None if record.seq is None else (record.seq + 1) % (1 << 32) for record in requests}
+    answers = [
+        r
+        for r in whole
+        if r.direction is Direction.IN
+        and r.src == address
+        and r.sport == port
+        and (r.dst == source or r.ack in acknowledged)
+    ]
+    backwards = [r for r in whole if r.direction is Direction.OUT and (r.src, r.dst) == (address, source)]
+    translated = next((record.src for record in onwards if record.src != source), None)
     return Passage(
         capture=seen,
-        arrived=_fact(seen, forth, Direction.IN),
-        left=_fact(seen, forth, Direction.OUT),
-        answer_arrived=_fact(seen, back_again, Direction.IN),
-        answer_left=_fact(seen, back_again, Direction.OUT),
+        arrived=_fact(requests, proves=seen.proves_absence_in),
+        left=_fact(onwards, proves=seen.proves_absence_out),
+        answer_arrived=_fact(answers, proves=seen.proves_absence_in),
+        answer_left=_fact(backwards, proves=seen.proves_absence_out),
+        translated_to=translated,
     )
 
 
-def _fact(end: EndCapture, ends: tuple[str, str], direction: Direction) -> bool | None:
-    if any(_is(record, ends, direction) for record in end.records):
-        return True
-    proves = end.proves_absence_in if direction is Direction.IN else end.proves_absence_out
-    return False if proves else None
-
-
-def _is(record: CaptureRecord, ends: tuple[str, str], direction: Direction) -> bool:
-    return record.direction is direction and (record.src, record.dst) == ends and record.quoted is None
+def _fact(records: list[CaptureRecord], *, proves: bool) -> bool | None:
+    return True if records else False if proves else None
