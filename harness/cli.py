@@ -82,7 +82,9 @@ def cli() -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
+    from harness.text import plain_lines
+
+    print(plain_lines(message), file=sys.stderr, flush=True)
     # a daemon thread may still hold a connection; nothing of ours needs an orderly interpreter exit
     sys.exit(status)
 

@@ -208,10 +208,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             error.args = (last.message,)
     if isinstance(error, AzreachError):
         # also when set-up dies: a report without a diagnosis says at least why there is none
-        item.user_properties.append((f"{PROPERTY_PREFIX}error", f"{type(error).__name__}: {error.message}"))
+        from harness.text import plain
+
+        said = plain(f"{type(error).__name__}: {error.message}")
+        item.user_properties.append((f"{PROPERTY_PREFIX}error", said))
     report = yield
     if isinstance(error, AzreachError):
-        report.longrepr = f"{type(error).__name__}: {error}"
+        from harness.text import plain_lines
+
+        report.longrepr = plain_lines(f"{type(error).__name__}: {error}")
     return report
 
 

@@ -20,7 +20,7 @@ from harness.errors import InconclusiveError
 from harness.model import Cause, Diagnosis, Step, Verdict
 from harness.plugin import PROPERTY_PREFIX, environment_file, record_diagnosis
 from harness.report.message import diagnosis_lines
-from harness.scenario import Healthy, Scenario
+from scenarios.rows import Healthy, Scenario
 
 if TYPE_CHECKING:
     from harness.diagnosis.diagnoser import Diagnoser

@@ -9,7 +9,7 @@ fault in them is wrong. Against live machines they are the environment file's.
 from collections.abc import Callable
 from typing import Any
 
-from harness.scenario import Healthy
+from scenarios.rows import Healthy
 
 SCENARIOS = (Healthy("three-tier"), Healthy("hub-spoke"), Healthy("dual-stack"))
 

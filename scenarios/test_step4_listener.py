@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.model import Cause, Step
-from harness.scenario import Scenario
+from scenarios.rows import Scenario
 
 STEP = Step.LISTENER
 

@@ -34,7 +34,7 @@ def check(ctx: click.Context, file: Path) -> None:
     problem, with file and line. Exit status: 0 in order, 2 not.
     """
     from harness.doctor.env_check import check_file
-    from harness.report.text import plain
+    from harness.text import plain
 
     found = check_file(file)
     for line in found.problems:
@@ -135,7 +135,7 @@ def add(
 
 def _approve(target: str, shown: ShownKey, *, accept: bool) -> bool:
     """Shows the fingerprint in any case; only a person at a terminal or the option says yes."""
-    from harness.report.text import plain
+    from harness.text import plain
     from harness.transport.known_hosts import fingerprint
 
     key = plain(f"{shown.name} shows the host key {shown.key_type} {fingerprint(shown.key)}")
@@ -152,7 +152,7 @@ def _approve(target: str, shown: ShownKey, *, accept: bool) -> bool:
 
 def _print(result: Added | NotAdded) -> None:
     from harness.doctor.env_add import NotAdded
-    from harness.report.text import plain
+    from harness.text import plain
 
     if isinstance(result, NotAdded):
         for number, line in enumerate(result.why.splitlines()):

@@ -89,7 +89,7 @@ def _print(console: Console, explanation: Explanation) -> None:
     """Lines, not a table: a rule's name is never cut, whatever the width."""
     from rich.text import Text
 
-    from harness.report.text import plain
+    from harness.text import plain
 
     def line(*parts: tuple[str, str]) -> None:
         console.print(Text.assemble(*((plain(text), style) for text, style in parts)))

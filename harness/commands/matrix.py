@@ -201,6 +201,6 @@ def _show(
 
 
 def _say(message: str) -> None:
-    from harness.report.text import plain
+    from harness.text import plain
 
     click.echo(plain(message), err=True)

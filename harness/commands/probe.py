@@ -109,7 +109,7 @@ def probe(
 
 def _show(flow: Flow, address: str, result: ProbeResult, as_json: bool) -> int:
     from harness.model import Outcome
-    from harness.report.text import plain
+    from harness.text import plain
 
     if as_json:
         from harness.report.documents import probe_document
@@ -172,7 +172,7 @@ def _path_mtu(source: Agent, target: Agent | None, address: str, timeout: float,
 def _show_path_mtu(flow: Flow, found: PathMtu, as_json: bool) -> int:
     from harness.probe.path_mtu import Verdict
     from harness.report.paths import path_mtu_document
-    from harness.report.text import plain
+    from harness.text import plain
 
     if as_json:
         click.echo(path_mtu_document(flow, found).model_dump_json(indent=2))

@@ -62,8 +62,8 @@ def traceroute(
     from harness.probe.traceroute import traceroute as trace_path
     from harness.report.paths import trace_document, trace_lines
     from harness.report.progress import progress
-    from harness.report.text import plain
     from harness.target import parse_flow
+    from harness.text import plain
     from harness.transport.session import Sessions
 
     flow = parse_flow(source, target, family=6 if ipv6 else None)

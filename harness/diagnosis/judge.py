@@ -72,8 +72,8 @@ def _passage(transit: Transit) -> str | None:
         return transit.problem
     if transit.translated_to is not None:
         return (
-            f"{transit.name} sends the packet on from another address, {transit.translated_to}: the rules behind"
-            " it judge that one, which the prediction does not"
+            f"{transit.name} sends the packet on from another address, {transit.translated_to}:"
+            " the rules behind it judge that one, which the prediction does not"
         )
     if transit.arrived is True and transit.left is False:
         return f"{transit.name} takes the packet in and does not send it on, though it forwards"

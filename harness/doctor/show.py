@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from harness.doctor.model import Check, Cure, MachineReport, Report, Status
-from harness.report.text import plain
+from harness.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,7 @@ from harness.errors import InputError
 from harness.matrix.expectation import Agreement, Comparison, Judged
 from harness.matrix.result import FlowResult, MatrixResult
 from harness.model import Flow
-from harness.report.text import plain
+from harness.text import plain
 
 NOT_ASKED = "not-asked"
 COLUMNS = ("from", "to", "protocol", "port", "outcome", "rtt_ms", "detail", "started")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from harness.matrix.expectation import Agreement, Comparison, Judged
 from harness.matrix.result import MatrixResult
 from harness.model import Outcome
-from harness.report.text import plain
+from harness.text import plain
 
 ALL_WELL, NOT_ALL, CANNOT_TELL = 0, 1, 3
 

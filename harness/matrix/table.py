@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 
 from harness.matrix.result import Mark, MatrixResult
-from harness.report.text import plain
+from harness.text import plain
 
 Part = tuple[str, str]
 """A text and its style."""

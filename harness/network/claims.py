@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import SnapshotError
 from harness.network.model import key
-from harness.report.text import plain
+from harness.text import plain
 
 
 @dataclass(frozen=True, slots=True)

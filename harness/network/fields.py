@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from harness.errors import SnapshotError
 from harness.network.model import ANY_PORT, IPAddress, IPNetwork, PortRange
-from harness.report.text import plain
+from harness.text import plain
 
 _PREFIX = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")

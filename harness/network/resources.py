@@ -29,7 +29,7 @@ from harness.network.model import (
     short_name,
 )
 from harness.network.rules import route, security_rule
-from harness.report.text import plain
+from harness.text import plain
 
 NETWORK = "microsoft.network/"
 VNET = NETWORK + "virtualnetworks"

@@ -25,7 +25,7 @@ from harness.network.model import (
     ServiceTagRoute,
     key,
 )
-from harness.report.text import plain
+from harness.text import plain
 
 VIRTUAL_NETWORK = "VirtualNetwork"
 INTERNET = "Internet"

@@ -37,7 +37,7 @@ from harness.network.model import (
 )
 from harness.network.resources import Drafts, IpConfigurationDraft, NicDraft, VmDraft
 from harness.network.rules import ordered_rules
-from harness.report.text import plain
+from harness.text import plain
 from harness.yamlfile import read_text
 
 

@@ -18,7 +18,7 @@ from harness.policy.peering import describe_fault, peering_fault
 from harness.policy.ports import groups_of
 from harness.policy.tags import PLATFORM, contains, is_internet
 from harness.policy.trail import Trail, nic_label, unmodelled_note
-from harness.report.text import plain
+from harness.text import plain
 
 
 class Edge:

@@ -22,7 +22,7 @@ from harness.network.model import (
     VirtualMachine,
     key,
 )
-from harness.report.text import plain
+from harness.text import plain
 
 _LISTED = 20
 Place = tuple[NetworkInterface, IpConfiguration]

@@ -35,7 +35,7 @@ from harness.policy.ports import Judged, groups_of, rule_for
 from harness.policy.routing import route_for
 from harness.policy.tags import is_private
 from harness.policy.trail import Trail, detached_note, nic_label, unmodelled_note
-from harness.report.text import plain
+from harness.text import plain
 
 
 class Hops:

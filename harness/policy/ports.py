@@ -29,7 +29,7 @@ from harness.policy.routing import effective_routes, select_route
 from harness.policy.security import deciding_rule, missed_by_asg
 from harness.policy.tags import tag_scope
 from harness.policy.trail import Membership, Trail, nic_label
-from harness.report.text import plain
+from harness.text import plain
 
 NIC, SUBNET = "NIC", "subnet"
 

@@ -22,7 +22,7 @@ from harness.network.model import (
 )
 from harness.policy.decision import EffectiveRoute, RouteState
 from harness.policy.tags import is_internet
-from harness.report.text import plain
+from harness.text import plain
 
 RESERVED_4: tuple[IPNetwork, ...] = tuple(
     ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")

@@ -23,7 +23,7 @@ from harness.network.model import (
 )
 from harness.policy.packet import Packet
 from harness.policy.tags import TagScope, contains
-from harness.report.text import plain
+from harness.text import plain
 
 _PROTOCOLS = {
     Protocol.TCP: RuleProtocol.TCP,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.model import Diagnosis, Evidence, Finding, Severity, Verdict
-from harness.report.text import plain
+from harness.text import plain
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from harness.report.text import plain
+from harness.text import plain
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.text import plain
+from harness.text import plain
 
 _OUTCOMES = {"passed": "ok", "failed": "FAILED", "error": "ERROR", "skipped": "skipped"}
 

@@ -16,7 +16,7 @@ from harness.model import Flow, Protocol
 from harness.network.model import Network
 from harness.network.snapshot import network_from_resources
 from harness.policy.explain import explain
-from harness.report.text import plain
+from harness.text import plain
 from tests.harness.network.test_snapshot import valid
 
 VALID = valid()

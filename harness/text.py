@@ -27,3 +27,8 @@ def _visible(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def plain_lines(text: str) -> str:
+    """As :func:`plain`, line by line: the line ends stay."""
+    return "\n".join(plain(line) for line in text.split("\n"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.text import plain
+from harness.text import plain
 
 
 @pytest.mark.parametrize(
