@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.client import Lab
+from lab.errors import LabError
 from lab.hosts.services import Service
 
 
@@ -48,7 +49,10 @@ class GuestChange:
         lab.run(self.vm, list(self.do))
 
     def revert(self, lab: Lab) -> None:
-        lab.run(self.vm, list(self.undo), check=False)
+        done = lab.run(self.vm, list(self.undo), check=False)
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+            raise LabError(f"{self.vm}: `{' '.join(self.undo)}` found nothing to undo: {said}")
 
 
 @dataclass(frozen=True, slots=True)

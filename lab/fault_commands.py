@@ -24,7 +24,7 @@ def faults(name: str | None, as_json: bool) -> None:
     if name is None:
         rows = [(fault.name, fault.summary) for fault in FAULTS.values()]
     else:
-        rows = [(entry.fault, entry.flow) for entry in journal.entries(Lab.open(name))]
+        rows = [(entry.fault, str(entry.flow)) for entry in journal.entries(Lab.open(name))]
     if as_json:
         second = "summary" if name is None else "flow"
         click.echo(json.dumps([{"fault": fault, second: text} for fault, text in rows], indent=2))
@@ -46,9 +46,9 @@ def break_(name: str, fault: str, source: str | None, target: str | None, ipv6: 
     from harness.target import parse_flow
     from lab import journal
     from lab.client import Lab
-    from lab.faults import find_fault, site_of
+    from lab.faults import find_fault
 
-    chosen = find_fault(fault)
+    find_fault(fault)
     lab = Lab.open(name)
     if (source is None) != (target is None):
         raise InputError("give both --from and --to, or neither")
@@ -56,7 +56,7 @@ def break_(name: str, fault: str, source: str | None, target: str | None, ipv6: 
         flow = parse_flow(source, target, family=6 if ipv6 else None)
     else:
         flow = _first_allowed(lab)
-    journal.inject(lab, journal.Entry(fault, str(flow), tuple(chosen.changes(site_of(lab, flow)))))
+    journal.make(lab, fault, flow)
     click.echo(f"{name}: {fault} for {flow}")
 
 

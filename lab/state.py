@@ -275,7 +275,10 @@ def write_first_record(directory: LabDirectory, source: str, pid: int) -> None:
 def find(name: str) -> LabDirectory:
     """The directory of a lab, running or not; raises UnknownNameError that lists the labs there are."""
     check_name(name)
-    directory = LabDirectory(state_root() / name)
+    root = state_root()
+    if root.exists():
+        _refuse_foreign(root)
+    directory = LabDirectory(root / name)
     if not directory.path.is_dir():
         known = ", ".join(known.name for known in directories()) or "none"
         raise UnknownNameError(f"no lab '{name}'", hint=f"labs: {known}")
@@ -285,8 +288,10 @@ def find(name: str) -> LabDirectory:
 def directories() -> list[LabDirectory]:
     """Every lab's directory, running or not, by name."""
     root = state_root()
-    if not root.is_dir():
+    if not root.exists():
         return []
+    # what another user put there is never read: an environment file may name commands to run
+    _refuse_foreign(root)
     return [
         LabDirectory(path) for path in sorted(root.iterdir()) if path.is_dir() and _NAME.fullmatch(path.name)
     ]

@@ -106,16 +106,12 @@ def check(request: pytest.FixtureRequest, record_property: Record) -> Callable[[
 
 def _play(row: Scenario, stages: Callable[[str], tuple[Lab, Diagnoser]], record: Record) -> None:
     from lab import journal
-    from lab.faults import find_fault, site_of
 
     record(f"{PROPERTY_PREFIX}fault", row.fault)
     record(f"{PROPERTY_PREFIX}expected", row.cause.value)
     lab, diagnoser = stages(row.topology)
     _must_be_healthy(diagnoser.diagnose(row.flow), "before the fault")
-    entry = journal.Entry(
-        row.fault, str(row.flow), tuple(find_fault(row.fault).changes(site_of(lab, row.flow)))
-    )
-    journal.inject(lab, entry)
+    journal.make(lab, row.fault, row.flow)
     try:
         diagnosis = diagnoser.diagnose(row.flow)
     finally:

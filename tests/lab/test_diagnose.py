@@ -14,7 +14,6 @@ from harness.report.documents import DiagnosisDocument, ProbeDocument
 from harness.target import parse_flow
 from lab import journal
 from lab.client import Lab
-from lab.faults import find_fault, site_of
 
 pytestmark = pytest.mark.lab
 pytest_plugins = ["pytester"]
@@ -33,9 +32,7 @@ def azreach(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def broken(three_tier: Lab) -> Iterator[Lab]:
     """web-01 -> db-01:1433/tcp is dropped by db-01's nftables."""
-    flow = parse_flow("web-01", "db-01:1433/tcp")
-    changes = tuple(find_fault("inbound-drop-nftables").changes(site_of(three_tier, flow)))
-    journal.inject(three_tier, journal.Entry("inbound-drop-nftables", str(flow), changes))
+    journal.make(three_tier, "inbound-drop-nftables", parse_flow("web-01", "db-01:1433/tcp"))
     yield three_tier
     journal.mend(three_tier)
 

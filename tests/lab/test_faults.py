@@ -13,6 +13,7 @@ from harness.target import parse_flow
 from lab import journal
 from lab.changes import GuestChange
 from lab.client import Lab, raise_lab
+from lab.errors import LabError
 from lab.faults import FAULTS, Site, find_fault, site_of
 
 pytestmark = pytest.mark.lab
@@ -75,8 +76,7 @@ def test_a_fault_breaks_the_flow_and_mending_restores_everything(labs: dict[str,
     site = site_of(labs[topology], parse_flow(source, target))
     assert connect(site) == "connected"
     before = state_of(site.lab)
-    entry = journal.Entry(name, str(site.flow), tuple(find_fault(name).changes(site)))
-    journal.inject(site.lab, entry)
+    entry = journal.make(site.lab, name, site.flow)
     try:
         assert connect(site) != "connected"
         assert journal.entries(site.lab) == [entry]
@@ -90,8 +90,7 @@ def test_a_fault_breaks_the_flow_and_mending_restores_everything(labs: dict[str,
 def test_several_faults_are_mended_in_reverse_order(three_tier: Lab) -> None:
     before = state_of(three_tier)
     for name in ("subnet-nsg-inbound", "route-to-none", "no-process"):
-        changes = tuple(find_fault(name).changes(site_of(three_tier, FLOW)))
-        journal.inject(three_tier, journal.Entry(name, str(FLOW), changes))
+        journal.make(three_tier, name, FLOW)
     assert [entry.fault for entry in journal.mend(three_tier)] == [
         "no-process",
         "route-to-none",
@@ -100,12 +99,44 @@ def test_several_faults_are_mended_in_reverse_order(three_tier: Lab) -> None:
     assert state_of(three_tier) == before
 
 
+def test_a_fault_is_mended_from_under_those_that_were_made_after_it(three_tier: Lab) -> None:
+    """All three touch the NSG or the subnet of web-01, the last two after the first."""
+    before = state_of(three_tier)
+    for name in ("subnet-nsg-outbound", "route-to-none", "nic-nsg-outbound"):
+        journal.make(three_tier, name, FLOW)
+    assert [entry.fault for entry in journal.mend(three_tier, "subnet-nsg-outbound")] == [
+        "subnet-nsg-outbound"
+    ]
+    assert [entry.fault for entry in journal.entries(three_tier)] == ["route-to-none", "nic-nsg-outbound"]
+    assert connect(site_of(three_tier, FLOW)) == "TimeoutError"
+    journal.mend(three_tier, "nic-nsg-outbound")
+    journal.mend(three_tier, "route-to-none")
+    assert state_of(three_tier) == before
+
+
+def test_a_fault_stands_once_for_a_flow(three_tier: Lab) -> None:
+    journal.make(three_tier, "no-process", FLOW)
+    try:
+        with pytest.raises(InputError, match="stands already"):
+            journal.make(three_tier, "no-process", FLOW)
+    finally:
+        journal.mend(three_tier)
+
+
+def test_an_undo_that_finds_nothing_is_told_and_struck_off(three_tier: Lab) -> None:
+    journal.make(three_tier, "inbound-drop-nftables", FLOW)
+    three_tier.run("db-01", ["nft", "flush", "ruleset"])
+    with pytest.raises(LabError, match="found nothing to undo"):
+        journal.mend(three_tier)
+    assert journal.entries(three_tier) == []
+
+
 def test_a_fault_that_fails_half_way_is_taken_back(three_tier: Lab) -> None:
     before = state_of(three_tier)
     good = find_fault("subnet-nsg-inbound").changes(site_of(three_tier, FLOW))
     bad = GuestChange("db-01", ("false",), ("true",))
     with pytest.raises(Exception, match="false"):
-        journal.inject(three_tier, journal.Entry("half", str(FLOW), (*good, bad)))
+        journal.inject(three_tier, journal.Entry("half", FLOW, (*good, bad)), [])
     assert journal.entries(three_tier) == []
     assert state_of(three_tier) == before
 

@@ -59,7 +59,7 @@ def mended(in_band: Lab) -> Iterator[None]:
 
 
 def break_(lab: Lab, *changes: Change) -> None:
-    journal.inject(lab, journal.Entry("management-cut", str(FLOW), changes))
+    journal.inject(lab, journal.Entry("management-cut", FLOW, changes), journal.entries(lab))
 
 
 def deny_everything(lab: Lab) -> None:

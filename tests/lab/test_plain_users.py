@@ -21,7 +21,6 @@ from harness.target import parse_flow
 from harness.transport.session import Sessions
 from lab import journal
 from lab.client import Lab, raise_lab, take_down
-from lab.faults import find_fault, site_of
 from lab.hosts.accounts import hashed
 
 pytestmark = pytest.mark.lab(rootless=True)
@@ -54,9 +53,7 @@ def mended(plain_users: Lab) -> Iterator[None]:
 
 
 def break_(lab: Lab, fault: str, source: str, target: str) -> None:
-    flow = parse_flow(source, target)
-    changes = tuple(find_fault(fault).changes(site_of(lab, flow)))
-    journal.inject(lab, journal.Entry(fault, str(flow), changes))
+    journal.make(lab, fault, parse_flow(source, target))
 
 
 @pytest.mark.parametrize(("name", "uid"), UIDS.items(), ids=UIDS)

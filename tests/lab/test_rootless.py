@@ -89,7 +89,11 @@ def user() -> Iterator[User]:
         for process in _processes(pwd.getpwnam(name).pw_uid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        subprocess.run(["userdel", name], check=False, capture_output=True)
+        # refused while a process of the user is not quite gone, or another user is being made; 6: it is gone
+        eventually(
+            lambda: subprocess.run(["userdel", name], check=False, capture_output=True).returncode in (0, 6),
+            f"user {name} cannot be removed",
+        )
         shutil.rmtree(home, ignore_errors=True)
 
 
