@@ -220,7 +220,26 @@ class Environment(_Strict):
         for name, machine in self.machines.items():
             if machine.ssh.jump == name:
                 raise PlacedError(("machines", name, "ssh", "jump"), "a machine cannot be its own jump host")
+        self._refuse_circles()
         return self
+
+    def _refuse_circles(self) -> None:
+        """Names the first machine of the file whose jump hosts lead back to it."""
+        ends: set[str] = set()  # whose way is known to end
+        for start in self.machines:
+            path: dict[str, None] = {}
+            name: str | None = start
+            while name in self.machines and name not in ends:
+                if name in path:
+                    names = list(path)
+                    circle = names[names.index(name) :]
+                    raise PlacedError(
+                        ("machines", name, "ssh", "jump"),
+                        f"the jump hosts form a circle: {' -> '.join((*circle, name))}",
+                    )
+                path[name] = None
+                name = self.machines[name].ssh.jump
+            ends.update(path)
 
     def matching(self, pattern: str) -> list[str]:
         """Names of machines that a name or glob matches, in the file's order."""

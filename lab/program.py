@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from harness.network.model import Access, Direction, PortRange, RuleProtocol, short_name
+from lab import peering_notes
 from lab.flatten import AddressRange
 from lab.plan_model import (
     AddressSet,
@@ -39,15 +40,12 @@ from lab.ruleset import (
     PROTOCOLS,
     Container,
     ContainerKind,
-    PeeringNote,
     drop,
     drop_chain,
     ethernet_header,
     fixed_chains,
     fixed_containers,
     level_map,
-    note,
-    noted,
     own_address,
 )
 
@@ -200,7 +198,7 @@ class _Compiler:
         receiver = self.plan.vnets.get(target.vnet)
         if receiver is None:  # peered with, but not part of this network
             return drop_chain(DropReason.NO_SUCH_ADDRESS)
-        guard = _access(target)
+        guard = tuple(peering_notes.crossing(target, drop(DropReason.PEERING_ACCESS_DISABLED)))
         if target.vnet != context.vnet and context.vnet not in receiver.forwarded_from:
             guard = (*self._own_sources(context.vnet, family), *guard)
         suffix = f"_from_{_label(context.vnet)}" if guard else ""
@@ -246,7 +244,7 @@ class _Compiler:
         self.rule_ids[tag] = rule.id
         if rule.access is Access.DENY:
             return f'{match}counter drop comment "rule:{tag}"'
-        noting = f"{note(_explicitness(rule, direction))} " if self._has_closed_peerings else ""
+        noting = f"{peering_notes.rule_note(rule, direction)} " if self._has_closed_peerings else ""
         return f'{match}counter {noting}return comment "rule:{tag}"'
 
     def _match(self, rule: PlannedRule, protocol: str, family: int) -> str | None:
@@ -295,25 +293,6 @@ class _Compiler:
 
     def _map(self, name: str, declaration: str, elements: Mapping[str, str]) -> None:
         self.containers[name] = Container(ContainerKind.MAP, f"{declaration};", elements)
-
-
-def _access(target: RouteTarget) -> tuple[str, ...]:
-    """What a packet meets on its way over a peering that a side has closed; known flows pass."""
-    if not target.closed:
-        return ()
-    crossing = note(PeeringNote.CROSSED | (PeeringNote.CLOSED_THERE if target.closed_there else 0))
-    judged = PeeringNote.NEW | PeeringNote.IMPLICIT_OUT
-    refused = f"{noted(judged, judged)} {drop(DropReason.PEERING_ACCESS_DISABLED)}"
-    return (
-        *((refused,) if target.closed_here else ()),
-        f"{noted(PeeringNote.NEW, PeeringNote.NEW)} {crossing}",
-    )
-
-
-def _explicitness(rule: PlannedRule, direction: Direction) -> PeeringNote:
-    if rule.explicit:
-        return PeeringNote.EXPLICIT
-    return PeeringNote.IMPLICIT_IN if direction is Direction.INBOUND else PeeringNote.IMPLICIT_OUT
 
 
 def _route_chain(context: Context, family: int) -> str:

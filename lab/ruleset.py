@@ -24,10 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntFlag, StrEnum
+from enum import StrEnum
 from types import MappingProxyType
 
 from harness.network.model import IPAddress
+from lab import peering_notes
 from lab.plan_model import FABRIC_MAC, DropReason
 
 FLOW_IDLE = "4m"
@@ -39,34 +40,6 @@ FRAGMENT_LIFE = "30s"
 
 ADDRESS_TYPE = MappingProxyType({4: "ipv4_addr", 6: "ipv6_addr"})
 HEADER = MappingProxyType({4: "ip", 6: "ip6"})
-
-
-class PeeringNote(IntFlag):
-    """What is noted of a new flow's packet, in its priority, where peerings without access exist.
-
-    A packet arrives with priority 0, and loses it when it leaves; only the ports' judgements and
-    the chain that crosses the peering look at it.
-    """
-
-    NEW = 1
-    """Its sender's port did not know the flow."""
-    IMPLICIT_OUT = 2
-    EXPLICIT = 4
-    IMPLICIT_IN = 8
-    """A rule that let it out or in does (not) name the other end."""
-    CROSSED = 16
-    CLOSED_THERE = 32
-    """It crossed such a peering, closed by the receiving side."""
-
-
-def note(added: PeeringNote) -> str:
-    """The statement that adds to what is noted."""
-    return f"meta priority set meta priority | {added:#x}"
-
-
-def noted(of: PeeringNote, wanted: PeeringNote) -> str:
-    """The condition that exactly ``wanted`` is noted among ``of``."""
-    return f"meta priority & {of:#x} == {wanted:#x}"
 
 
 class ContainerKind(StrEnum):
@@ -198,14 +171,8 @@ class _Side:
     """Rules around the judgement of a new flow by NSGs."""
 
 
-_JUDGED_OUT = (f"meta priority set {PeeringNote.NEW:#x}",)
-_REFUSED_IN = PeeringNote.CLOSED_THERE | PeeringNote.IMPLICIT_IN
-_JUDGED_IN = tuple(
-    f"{noted(of, wanted)} {drop(DropReason.PEERING_ACCESS_DISABLED)}"
-    for of, wanted in (
-        (_REFUSED_IN, _REFUSED_IN),
-        (PeeringNote.CROSSED | PeeringNote.EXPLICIT, PeeringNote.CROSSED),
-    )
+_REFUSED_IN = tuple(
+    f"{condition} {drop(DropReason.PEERING_ACCESS_DISABLED)}" for condition in peering_notes.REFUSED_IN
 )
 
 
@@ -220,7 +187,7 @@ def _sides(family: int, *, closed_peerings: bool) -> tuple[_Side, _Side]:
             levels=("nic_out", "subnet_out"),
             fragment=f"route_{family}",
             next=f"route_{family}",
-            before=_JUDGED_OUT if closed_peerings else (),
+            before=(peering_notes.NEW_FLOW,) if closed_peerings else (),
         ),
         _Side(
             "to",
@@ -229,7 +196,7 @@ def _sides(family: int, *, closed_peerings: bool) -> tuple[_Side, _Side]:
             levels=("subnet_in", "nic_in"),
             fragment=f"fragment_{family}",
             next=f"deliver_{family}",
-            after=_JUDGED_IN if closed_peerings else (),
+            after=_REFUSED_IN if closed_peerings else (),
         ),
     )
 
@@ -352,7 +319,8 @@ def _family_chains(family: int, *, closed_peerings: bool) -> dict[str, tuple[str
         f"foreign_{family}": (
             "meta mark @ip_forwarding return",
             # what a guest's kernel says on its link (multicast listener reports) is nobody's spoofing
-            *((*_NEIGHBOURS, "ip6 saddr { ::, fe80::/10 } drop") if family == 6 else ()),
+            # (two rules, not a set: an interval set is empty for a moment after its rule has come to life)
+            *((*_NEIGHBOURS, "ip6 saddr :: drop", "ip6 saddr fe80::/10 drop") if family == 6 else ()),
             drop(DropReason.SPOOFED),
         ),
         f"route_{family}": (f"meta mark vmap @routes{family}", drop(DropReason.NO_ROUTE)),

@@ -19,8 +19,11 @@ class Process(Protocol):
     def send(self, data: bytes, timeout: float) -> None:
         """Writes everything; raises OSError or TimeoutError where that is not possible in time."""
 
-    def receive(self) -> bytes:
-        """The next bytes of its output, waited for; empty at its end. Only one thread calls this."""
+    def receive(self, timeout: float) -> bytes | None:
+        """The next bytes of its output; empty at its end, None where none came in about ``timeout`` seconds.
+
+        Only one thread calls this.
+        """
 
     def stderr_tail(self) -> str:
         """The end of what it wrote to standard error so far (a few kilobytes)."""

@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 
 from harness.errors import TransportError
@@ -56,9 +57,10 @@ class LocalProcess:
                     raise TimeoutError(f"it took no input for {timeout:g} s")
                 left = left[self._input.write(left) or 0 :]
 
-    def receive(self) -> bytes:
-        while True:
-            for key, _ in self._selector.select():
+    def receive(self, timeout: float) -> bytes | None:
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
                 if key.fileobj is self._output:
                     data = os.read(self._output.fileno(), 262144)
                     if not data:
@@ -66,6 +68,7 @@ class LocalProcess:
                     return data
                 if not self._read_stderr():
                     self._selector.unregister(self._error)
+        return None
 
     def _read_stderr(self) -> bool:
         """Whether more may come."""

@@ -8,6 +8,7 @@ AgentError that carries what the machine wrote to standard error; the pool
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -28,6 +29,11 @@ SEND_TIMEOUT = 15.0
 SIGN_OF_LIFE = 4.0
 """Seconds without an answer after which the agent is asked whether it lives, and again to say so."""
 
+KEEP_ALIVE = 240.0
+"""Seconds without a request after which the agent is asked something that costs it nothing: one that hears
+nothing takes its controller for gone and ends itself (``SILENCE`` in :mod:`harness.agent.linux.agent`),
+and an SSH keep-alive ends at sshd."""
+
 
 class Session:
     """A resident agent on ``machine``. Takes over ``connection`` and closes it."""
@@ -47,6 +53,7 @@ class Session:
         self._sending = threading.Lock()
         self._pending: dict[int, tuple[str, Future[dict[str, Any]]]] = {}
         self._last_id = 0
+        self._said = time.monotonic()
         self._failure: tuple[str, str] | None = None
         self._closed = False
         self._process: Process
@@ -108,6 +115,7 @@ class Session:
             if not self.alive:
                 raise self._dead()
             self._last_id += 1
+            self._said = time.monotonic()
             number = self._last_id
             self._pending[number] = (op, future)
         line = json.dumps({"id": number, "op": op, **params}, separators=(",", ":")).encode("utf-8") + b"\n"
@@ -163,10 +171,14 @@ class Session:
         started = False
         while True:
             try:
-                data = launch.process.receive()
+                data = launch.process.receive(KEEP_ALIVE)
             except Exception as error:  # noqa: BLE001 - whatever the transport raises, the session is over
                 broken = f"the connection broke: {reason(error)}"
                 break
+            if started:
+                self._keep_alive()
+            if data is None:
+                continue
             if not data:
                 broken = ""
                 break
@@ -183,6 +195,11 @@ class Session:
             self._fail(broken, _LOST)
         else:
             self._fail_with_status("the agent died")
+
+    def _keep_alive(self) -> None:
+        if time.monotonic() - self._said >= KEEP_ALIVE:
+            with contextlib.suppress(AgentError):
+                self.submit("hello", tools=[])
 
     def _take_lines(self, buffer: bytearray) -> bool:
         """Serves every complete line; False when the agent is out of protocol."""

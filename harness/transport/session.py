@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from harness.agent.client import Agent
-from harness.environment import Environment, Ssh
-from harness.errors import (
-    AgentError,
-    AuthenticationError,
-    AzreachError,
-    HostKeyError,
-    InputError,
-    TransportError,
-)
+from harness.environment import Environment
+from harness.errors import AgentError, AzreachError, InputError, TransportError
+from harness.transport.failures import Failures, short
+from harness.transport.jumps import Hop, way
 from harness.transport.resident import Session
 from harness.transport.ssh import SshConnection, connect
 
 __all__ = ["Session", "Sessions"]
-
-RETRY_AFTER = 30.0
-"""Seconds for which the pool remembers that a machine could not be reached."""
 
 MAX_OPENING = 32
 
@@ -40,10 +32,10 @@ class Sessions:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
+        self._locks: dict[Hashable, threading.Lock] = {}
         self._sessions: dict[str, Session] = {}
-        self._jumps: dict[str, SshConnection] = {}
-        self._failures: dict[str, tuple[float, AzreachError]] = {}
+        self._jumps: dict[Hop, SshConnection] = {}
+        self._failures = Failures()
         self._closed = False
 
     @property
@@ -57,41 +49,22 @@ class Sessions:
     def get(self, name: str) -> Session:
         """The session of the machine ``name``, opened if need be; a dead one is replaced.
 
-        A refused log-in or host key is remembered for good, an unreachable machine for
-        half a minute, so that many flows to it cost one time-out (:meth:`forget` ends both).
+        A refused log-in or host key, the machine's or a jump host's, is remembered for good; any
+        other failure answers everybody who asked before it was found, and makes later attempts
+        short ones for half a minute (:mod:`harness.transport.failures`; :meth:`forget` ends both).
         """
-        machine = self._environment.machine(name)
-        with self._lock_of(name):
-            session = self._sessions.get(name)
-            if session is not None and session.alive:
-                return session
-            if session is not None:
-                session.close()
-            self._raise_remembered(name)
-            try:
-                connection = self._connect(name, machine.ssh, (name,))
-                session = Session(
-                    name, connection, timeout=machine.ssh.connect_timeout, become=machine.become
-                )
-            except (TransportError, AgentError) as error:
-                self._failures[name] = (time.monotonic(), error)
-                raise
-            with self._lock:
-                if not self._closed:
-                    self._sessions[name] = session
-                    return session
-            session.close()
-            raise InputError("the sessions of this environment are closed")
+        return self._get(name, time.monotonic())
 
     def open_many(self, names: Iterable[str]) -> dict[str, Session | AzreachError]:
         """Opens many at the same time; an error stands in the place of a session that failed."""
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
+        asked = time.monotonic()
 
         def attempt(name: str) -> Session | AzreachError:
             try:
-                return self.get(name)
+                return self._get(name, asked)
             except AzreachError as error:
                 return error
 
@@ -99,9 +72,10 @@ class Sessions:
             return dict(zip(wanted, pool.map(attempt, wanted), strict=True))
 
     def forget(self, name: str) -> None:
-        """Tries the machine anew when it is next asked for, whatever happened before."""
-        with self._lock_of(name):
-            self._failures.pop(name, None)
+        """Tries the machine and its jump hosts anew when next asked for, whatever happened before."""
+        for key in (name, *way(self._environment, name)):
+            with self._lock_of(key):
+                self._failures.forget(key)
 
     def close(self) -> None:
         with self._lock:
@@ -123,55 +97,77 @@ class Sessions:
     ) -> None:
         self.close()
 
-    def _lock_of(self, name: str) -> threading.Lock:
+    # Locks: whoever opens a session holds its machine's, and besides it that of one log-in at a
+    # time, never two. So nobody can wait in a circle, whatever the jump hosts look like.
+
+    def _lock_of(self, key: Hashable) -> threading.Lock:
         with self._lock:
-            return self._locks.setdefault(name, threading.Lock())
+            return self._locks.setdefault(key, threading.Lock())
 
-    def _raise_remembered(self, name: str) -> None:
-        when, error = self._failures.get(name, (0.0, None))
-        if error is None:
-            return
-        if isinstance(error, AuthenticationError | HostKeyError) or time.monotonic() - when < RETRY_AFTER:
-            raise error.with_traceback(None)
-        del self._failures[name]
-
-    def _connect(self, name: str, ssh: Ssh, path: tuple[str, ...]) -> SshConnection:
-        return connect(name, ssh, via=self._jump(name, ssh, path) if ssh.jump is not None else None)
-
-    def _jump(self, name: str, ssh: Ssh, path: tuple[str, ...]) -> SshConnection:
-        """The connection to a jump host, shared by every machine behind it."""
-        jump = ssh.jump
-        assert jump is not None
-        if jump in path:
-            raise InputError(f"{name}: the jump hosts form a circle: {' -> '.join((*path, jump))}")
-        with self._lock_of(f"jump {jump}"):
-            connection = self._jumps.get(jump)
-            if connection is not None and connection.alive:
-                return connection
+    def _get(self, name: str, asked: float) -> Session:
+        machine = self._environment.machine(name)
+        with self._lock_of(name):
+            session = self._sessions.get(name)
+            if session is not None and session.alive:
+                return session
+            if session is not None:
+                session.close()
+            *jumps, last = way(self._environment, name)
+            via = self._through(name, jumps, asked)
+            hurried = self._failures.hurry(name, asked)
+            with self._lock_of(last):
+                connection = self._log_in(last, via, asked)
+            ssh = short(machine.ssh) if hurried else machine.ssh
             try:
-                connection = self._connect(jump, self._jump_login(name, ssh, jump), (*path, jump))
+                session = Session(name, connection, timeout=ssh.connect_timeout, become=machine.become)
+            except (TransportError, AgentError) as error:
+                self._failures.remember(name, error, hurried=hurried)
+                raise
+            self._failures.forget(name)
+            with self._lock:
+                if not self._closed:
+                    self._sessions[name] = session
+                    return session
+            session.close()
+            raise _closed()
+
+    def _through(self, name: str, jumps: Iterable[Hop], asked: float) -> SshConnection | None:
+        """The connection to the last of the jump hosts; one error in the name of who is behind them."""
+        via: SshConnection | None = None
+        for hop in jumps:
+            try:
+                via = self._jump(hop, via, asked)
             except TransportError as error:
                 raise type(error)(name, f"jump host {error.message}", hint=error.hint) from error
-            self._jumps[jump] = connection
-            return connection
+        return via
 
-    def _jump_login(self, name: str, ssh: Ssh, jump: str) -> Ssh:
-        """The log-in of a jump host: another machine's, or user@host[:port] with this machine's keys."""
-        if jump in self._environment.machines:
-            return self._environment.machines[jump].ssh
-        user, at, rest = jump.rpartition("@")
-        host, colon, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
-        if not colon or (":" in host and not host.startswith("[")):
-            host, port = rest, "22"
-        if not at or not user or not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise InputError(
-                f"machines.{name}.ssh.jump: '{jump}' is neither a machine of this file nor user@host[:port]"
-            )
-        changes = {
-            "host": host.strip("[]"),
-            "port": int(port),
-            "user": user,
-            "jump": None,
-            "host_key_alias": None,
-        }
-        return ssh.model_copy(update=changes)
+    def _jump(self, hop: Hop, via: SshConnection | None, asked: float) -> SshConnection:
+        """The connection to a jump host, shared by every machine behind it."""
+        with self._lock_of(hop):
+            known = self._jumps.get(hop)
+            if known is not None and known.alive:
+                return known
+            if known is not None:
+                known.close()
+            connection = self._log_in(hop, via, asked)
+            with self._lock:
+                if not self._closed:
+                    self._jumps[hop] = connection
+                    return connection
+            connection.close()
+            raise _closed()
+
+    def _log_in(self, hop: Hop, via: SshConnection | None, asked: float) -> SshConnection:
+        """One log-in, for a machine's own session or as a jump host: a failure is remembered for both."""
+        hurried = self._failures.hurry(hop, asked)
+        try:
+            connection = connect(hop.name, short(hop.ssh) if hurried else hop.ssh, via=via)
+        except TransportError as error:
+            self._failures.remember(hop, error, hurried=hurried)
+            raise
+        self._failures.forget(hop)
+        return connection
+
+
+def _closed() -> InputError:
+    return InputError("the sessions of this environment are closed")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -52,14 +53,15 @@ class SshProcess:
                 if waited >= timeout:
                     raise TimeoutError(f"it took no input for {waited:g} s") from None
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float) -> bytes | None:
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 data = self._channel.recv(262144)
             except TimeoutError:
                 data = None
             self._read_stderr()
-            if data is not None:
+            if data is not None or time.monotonic() >= deadline:
                 return data
 
     def _read_stderr(self) -> None:

@@ -5,7 +5,7 @@ the log-in, and executed there; nothing is written on the VM. Requests are then 
 same stream, one JSON document per line, any number in flight, answers in any order:
 ``{"id": 1, "op": "tcp", ...}`` -> ``{"id": 1, "ok": true, "result": {...}}`` or
 ``{"id": 1, "ok": false, "error": {"type": "...", "message": "..."}}``. The agent ends when its
-input closes, and everything it opened ends with it.
+input closes, or says nothing for a quarter of an hour, and everything it opened ends with it.
 
 On the VM all parts are one module: a top-level name belongs to one part only, and imports between
 parts (always ``from harness.agent.linux.PART import NAME``, never ``as``) are left out.

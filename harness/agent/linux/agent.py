@@ -6,9 +6,10 @@ import resource
 import select
 import signal
 import socket
+import time
 from collections import deque
 
-from harness.agent.linux.reactor import Reactor
+from harness.agent.linux.reactor import Reactor, complain
 from harness.agent.linux.request import Answer, Params
 from harness.agent.linux.words import PROTOCOL, OpError
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     LATE: "dict[str, tuple[tuple[str, ...], str]]" = {}
 
 MAX_LINE = 32 << 20
+
+SILENCE = 900.0
+"""Seconds without a request after which the controller is taken for gone: a network that vanished says
+nothing, and sshd notices after two hours or never. A controller that lives speaks far more often."""
 
 OPERATIONS = {
     "hello": ("hello", "hello"),
@@ -77,6 +82,7 @@ class Agent:
         self.children: "dict[int, Command]" = {}
         self.idle_packet_sockets: "list[socket.socket]" = []
         self.packet_sender: "socket.socket | None" = None
+        self.heard = time.monotonic()
 
     # the stream
 
@@ -98,6 +104,7 @@ class Agent:
         os.set_blocking(0, False)
         os.set_blocking(1, False)
         self.reactor.watch(0, select.EPOLLIN, lambda _: self.readable())
+        self.end_in_silence()
         # A line of its own, whatever a profile left on the line before.
         self.write(("\nazreach-agent-ready %d %s\n" % (PROTOCOL, token)).encode("ascii"))
         try:
@@ -109,6 +116,14 @@ class Agent:
     def leave(self, *_: object) -> None:
         self.reactor.running = False
         raise SystemExit(0)
+
+    def end_in_silence(self) -> None:
+        left = self.heard + SILENCE - time.monotonic()
+        if left > 0:
+            self.reactor.after(left, self.end_in_silence)
+            return
+        complain("no request for %d s: the controller is taken for gone" % SILENCE)
+        self.reactor.running = False
 
     def child_ended(self, wake: "socket.socket") -> None:
         try:
@@ -129,6 +144,7 @@ class Agent:
         if not data:
             self.reactor.running = False
             return
+        self.heard = time.monotonic()
         self.buffer += data
         while True:
             end = self.buffer.find(b"\n")

@@ -131,15 +131,8 @@ class Capture:
         self.waiters = [waiter for waiter in self.waiters if not waiter.check()]
 
     def report(self) -> "dict[str, Any]":
-        return {"records": self.records, "dropped": self.dropped + self.kernel_drops()}
-
-    def kernel_drops(self) -> int:
-        try:
-            lost = struct.unpack("=II", self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
-        except (OSError, ValueError):
-            return 0
-        self.dropped += int(lost)  # reading resets the kernel's counter
-        return 0
+        self.dropped += kernel_drops(self.sock)
+        return {"records": self.records, "dropped": self.dropped}
 
     def close(self) -> None:
         self.timer.cancel()
@@ -160,8 +153,16 @@ def listen_to_packets(agent: "Agent", program: bytes) -> "socket.socket":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     attach(sock, program)
-    sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)  # reading sets the counters to zero
+    kernel_drops(sock)  # of its last use
     return sock
+
+
+def kernel_drops(sock: "socket.socket") -> int:
+    """Packets that the kernel had no room for since this was last asked: asking sets it to zero."""
+    try:
+        return int(struct.unpack("=II", sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1])
+    except (OSError, struct.error):
+        return 0
 
 
 def put_away(agent: "Agent", sock: "socket.socket") -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from harness.agent.linux.request import Answer, Params
 
 
+PR_SET_PDEATHSIG = 1
+
+
 class Command:
     """A child process: its output up to a limit, its end, killed with all its children at its time-out."""
 
@@ -53,6 +56,7 @@ class Command:
                 env=environment,
                 cwd="/",
                 start_new_session=True,
+                preexec_fn=dies_with_this(),
             )
         except OSError as error:
             kind = {errno.ENOENT: "not-found", errno.EACCES: "permission"}.get(error.errno or 0, "failed")
@@ -166,6 +170,28 @@ class Command:
                 "ms": round((time.perf_counter() - self.t0) * 1000, 3),
             }
         )
+
+
+def dies_with_this() -> "Callable[[], None] | None":
+    """For a child before its exec: the kernel kills it when this process ends, by SIGKILL too.
+
+    Its own children are not reached by that, nor is a program that changes its user (sudo). None
+    where this Python has no ctypes.
+    """
+    try:
+        import ctypes
+
+        prctl = ctypes.CDLL(None).prctl
+    except Exception:  # noqa: BLE001 - a hardened system refuses ctypes in ways of its own
+        return None
+    parent = os.getpid()
+
+    def prepare() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the kernel was told
+            os._exit(1)
+
+    return prepare
 
 
 def run_command(agent: "Agent", answer: "Answer", params: "Params") -> None:

@@ -12,7 +12,7 @@ import select
 import socket
 import time
 
-from harness.agent.linux.capture import listen_to_packets, put_away, stamp
+from harness.agent.linux.capture import kernel_drops, listen_to_packets, put_away, stamp
 from harness.agent.linux.decode import decode
 from harness.agent.linux.filter import Filter
 from harness.agent.linux.request import REQUIRED, Params, without_nulls
@@ -117,6 +117,7 @@ class Raw:
             return
         self.drain()
         self.over = True
+        self.dropped += kernel_drops(self.sock)
         self.agent.reactor.unwatch(self.sock.fileno())
         put_away(self.agent, self.sock)
         self.close_senders()
