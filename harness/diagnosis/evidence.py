@@ -27,9 +27,8 @@ EPHEMERAL_PORT = 49152
 class Traffic:
     """What the probe saw, and what captures at both ends saw of it.
 
-    ``proven``: a success is one for the process, not only for the target's NIC (a datagram that
-    nobody answered). ``left_source``, ``arrived_target``: the first packet of the flow, at the
-    ends' NICs. ``accepted``: the target's stack took the SYN (SYN-RECEIVED).
+    ``left_source``, ``arrived_target``: the first packet of the flow, at the ends' NICs.
+    ``accepted``: the target's stack took the SYN (SYN-RECEIVED).
     ``answer_left`` and ``answer_arrived``: at the target's and the source's NIC.
     ``packets`` are capture lines for people, per machine name.
     """
@@ -40,7 +39,6 @@ class Traffic:
     successes: int
     rtt_ms: float | None = None
     source_port: int | None = None
-    proven: bool = True
     left_source: bool | None = None
     arrived_target: bool | None = None
     accepted: bool | None = None
@@ -118,14 +116,8 @@ class FlowEvidence:
 
     @property
     def success(self) -> bool:
-        """Whether the flow works: its packet's journey is complete, up to a process."""
-        if self.traffic is None or not self.traffic.outcome.success:
-            return False
-        if self.traffic.proven:
-            return True
-        ruling = self.inbound_at_target()
-        complete = self.target.firewall is not None and not self.target.firewall.problem
-        return bool(self.serving) and complete and ruling is not None and ruling.passes
+        """Whether the flow works: its packet's journey is proven complete."""
+        return self.traffic is not None and self.traffic.outcome.success
 
     @property
     def listening(self) -> tuple[Listener, ...] | None:

@@ -66,6 +66,19 @@ def _lost_at(traffic: Traffic) -> Place | None:
     return None
 
 
+def _unconfirmed(evidence: FlowEvidence) -> str:
+    """How far a datagram is known to have come that nobody answered."""
+    ruling = evidence.inbound_at_target()
+    if evidence.traffic is None or not evidence.traffic.arrived_target:
+        return "the datagram was sent without an error, and no receiver could prove that it arrived"
+    if evidence.serving and ruling is not None and ruling.passes:
+        return (
+            "the datagram reached the target's NIC, its firewall lets it pass and a socket is bound; since the"
+            " service does not answer, nothing proves that it read it"
+        )
+    return "the datagram reached the target's NIC, and nothing proves that a process read it"
+
+
 def _passage(transit: Transit) -> str | None:
     """What an appliance in the path adds to what is not known."""
     if transit.problem:
@@ -114,7 +127,7 @@ def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
     if traffic.outcome is Outcome.INTERMITTENT:
         reasons.append(f"it works at times: {traffic.detail}; no step found what comes and goes")
     if traffic.outcome is Outcome.UNCONFIRMED:
-        reasons.append("the datagram was sent without an error, and no receiver could prove that it arrived")
+        reasons.append(_unconfirmed(evidence))
     if configured.contradicted(evidence):
         reasons.append(
             "the configuration denies this flow, but its packets get through: the snapshot is not today's"

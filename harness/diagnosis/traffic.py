@@ -27,16 +27,16 @@ def traffic_of(observation: Observation) -> Traffic:
     """The facts of one observed probe."""
     probe = observation.probe
     has_ports = observation.protocol is not Protocol.ICMP
+    arrival_only = probe.proof is Proof.CAPTURE
     arrived = observation.answer_arrived
     return Traffic(
-        outcome=probe.outcome,
+        # a capture proves that a datagram reached the NIC, not that anybody read it
+        outcome=Outcome.UNCONFIRMED if arrival_only else probe.outcome,
         detail=probe.detail,
         attempts=probe.attempts,
-        successes=probe.successes,
+        successes=0 if arrival_only else probe.successes,
         rtt_ms=probe.rtt_ms,
         source_port=probe.local[1] if probe.local is not None and has_ports else None,
-        # a capture proves that the datagram reached the NIC, not that a process read it
-        proven=probe.proof is not Proof.CAPTURE,
         left_source=observation.left_source,
         arrived_target=observation.arrived_target,
         accepted=observation.syn_recv,

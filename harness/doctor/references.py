@@ -79,17 +79,10 @@ def endless(name: str, machine: Machine) -> Reference | None:
 
 
 def jump_problem(environment: Environment, name: str) -> Reference | None:
-    """What is wrong with the jump hosts of a machine: unknown, or a circle."""
+    """What is wrong with the jump hosts of a machine; circles are refused with the file."""
     path = [name]
     while (jump := environment.machines[path[-1]].ssh.jump) is not None:
         location: Location = ("machines", path[-1], "ssh", "jump")
-        if jump in path:
-            circle = " -> ".join((*path, jump))
-            return Reference(
-                ("machines", name, "ssh", "jump"),
-                f"the jump hosts form a circle: {circle}",
-                Cure(ENVIRONMENT_FILE, f"machines.{path[-1]}.ssh.jump: <a machine that is reached directly>"),
-            )
         if jump not in environment.machines:
             try:
                 parse_log_in(jump)

@@ -47,7 +47,8 @@ def _log_in(environment: Environment, behind: Hop, jump: str) -> Ssh:
         host, port = rest, "22"
     if not at or not user or not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise InputError(
-            f"machines.{behind.name}.ssh.jump: '{jump}' is neither a machine of this file nor user@host[:port]"
+            f"machines.{behind.name}.ssh.jump: '{jump}' is neither a machine of this file "
+            "nor user@host[:port]"
         )
     changes = {
         "host": host.strip("[]"),

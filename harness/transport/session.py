@@ -113,8 +113,8 @@ class Sessions:
             if session is not None:
                 session.close()
             *jumps, last = way(self._environment, name)
-            via = self._through(name, jumps, asked)
             hurried = self._failures.hurry(name, asked)
+            via = self._through(name, jumps, asked)
             with self._lock_of(last):
                 connection = self._log_in(last, via, asked)
             ssh = short(machine.ssh) if hurried else machine.ssh

@@ -65,6 +65,14 @@ BAD = {
     "name that matches nothing": ("to: db-01, port: 1433", "to: db-99, port: 1433", 14, "matches no machine"),
     "unknown cause": ("because: nsg-udr", "because: gremlins", 15, "no step and no cause"),
     "two ways in": ("jump: web-01", "jump: web-01, proxy_command: [x]", 8, "exclude each other"),
+    "own jump host": ("jump: web-01", "jump: web-02", 8, "machines.web-02.ssh.jump: a machine cannot be its"),
+    "jump hosts in a circle": (
+        'proxy_command: [nc, db, "22"]}',
+        "jump: app-01}\n  app-01:\n    ssh: {host: a, user: u, jump: app-02}\n"
+        "  app-02:\n    ssh: {host: b, user: u, jump: app-01}",
+        14,
+        "machines.app-01.ssh.jump: the jump hosts form a circle: app-01 -> app-02 -> app-01",
+    ),
     "key twice": (
         "allow_disruptive: false",
         "allow_disruptive: false\nallow_disruptive: true",

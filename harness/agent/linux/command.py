@@ -56,7 +56,7 @@ class Command:
                 env=environment,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=dies_with_this(),
+                preexec_fn=dies_with_this(),  # noqa: PLW1509 - this process has one thread
             )
         except OSError as error:
             kind = {errno.ENOENT: "not-found", errno.EACCES: "permission"}.get(error.errno or 0, "failed")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from harness.agent.contract import CaptureFilter, ErrorKind, RequestError
+from harness.errors import AgentError
 from harness.model import Protocol
 from harness.transport.process import ProcessConnection
 from harness.transport.session import Session
@@ -112,3 +117,54 @@ def test_more_targets_than_descriptors() -> None:
         for request in requests:
             outcomes = {row["outcome"] for row in request.result(60)["results"]}
             assert outcomes <= {"connected", "reset"}
+
+
+def test_a_command_ends_with_an_agent_that_is_killed(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    os.mkfifo(told)
+    with Session("here", ProcessConnection("here")) as session:
+        agent = session.agent.facts().pid
+        future = session.submit("run", argv=["sh", "-c", f"echo $$ > {told}; exec sleep 300"])
+        command = os.pidfd_open(int(told.read_text()))
+        try:
+            os.kill(agent, signal.SIGKILL)
+            with pytest.raises(AgentError):
+                future.result(30)
+            ended, _, _ = select.select([command], [], [], 30)
+            assert ended
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(command, signal.SIGKILL)
+            os.close(command)
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A child process of ours, stopped meanwhile."""
+    os.kill(process, signal.SIGSTOP)
+    os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_what_a_capture_lost_is_in_its_last_report() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target,
+        Session("here", ProcessConnection("here")) as session,
+    ):
+        agent = session.agent
+        if not agent.facts().can_capture:
+            pytest.skip("needs CAP_NET_RAW")
+        target.bind(("127.0.0.1", 0))
+        port = target.getsockname()[1]
+        wanted = CaptureFilter(Protocol.UDP, local=("127.0.0.1",), ports=(port,))
+        capture = agent.capture(wanted, loopback=True, limit=100_000)
+        with stopped(agent.facts().pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
+            for _ in range(400):
+                source.sendto(bytes(50_000), ("127.0.0.1", port))
+        report = agent.capture_stop(capture.handle)
+        assert report.dropped > 0
+        # Seen as it went out and as it came in.
+        assert len(report.records) + report.dropped == 800

@@ -332,3 +332,77 @@ def test_whatever_is_seen_a_verdict_is_given_and_argued(
             assert diagnosis.cause is not None
         case Verdict.INCONCLUSIVE:
             assert diagnosis.missing
+
+
+UDP_FLOW = replace(FLOW, protocol=Protocol.UDP, port=514)
+SYSLOG = "udp UNCONN 0 0 0.0.0.0:514 0.0.0.0:*"
+UNANSWERED = Traffic(
+    Outcome.UNCONFIRMED,
+    "",
+    1,
+    0,
+    source_port=50000,
+    left_source=True,
+    arrived_target=True,
+    answer_left=Answer.NONE,
+)
+
+
+def test_a_datagram_that_nobody_answers_is_neither_healthy_nor_blocked() -> None:
+    allowed = evidence(UNANSWERED, target={"listeners": sockets(SYSLOG)})
+    diagnosis = judge(replace(allowed, flow=UDP_FLOW))
+    assert (diagnosis.verdict, diagnosis.findings) == (Verdict.INCONCLUSIVE, ())
+    assert "nothing proves that it read it" in " ".join(diagnosis.missing)
+    doubtful = evidence(UNANSWERED, target={"listeners": sockets(SYSLOG), "firewall": SOMETIMES_ACCEPTED})
+    assert judge(replace(doubtful, flow=UDP_FLOW)).findings == ()
+    dropped = evidence(
+        UNANSWERED, target={"listeners": sockets(SYSLOG), "firewall": rules("-A INPUT -p udp -j DROP")}
+    )
+    assert judge(replace(dropped, flow=UDP_FLOW)).cause is Cause.INBOUND_DROP
+
+
+SOMETIMES_ACCEPTED = rules("-A INPUT -p udp -m set --match-set admins src -j ACCEPT\n-A INPUT -j DROP")
+
+LOST_BEFORE_THE_TARGET = [
+    NEVER_ARRIVED,
+    NEVER_LEFT,
+    replace(NEVER_LEFT, outcome=Outcome.NO_ROUTE),
+]
+
+
+@pytest.mark.parametrize("traffic", LOST_BEFORE_THE_TARGET)
+@pytest.mark.parametrize("firewall", [NO_RULES, DROP_IN, REJECT_IN, ALLOW_LIST, LIMIT])
+@pytest.mark.parametrize("listening", [(), (LISTENS,), (LOOPBACK,), (ELSEWHERE,)])
+@pytest.mark.parametrize("prediction", [None, allow()])
+def test_what_never_arrived_is_not_the_targets_fault(
+    traffic: Traffic, firewall: Firewall, listening: tuple[str, ...], prediction: Explanation | None
+) -> None:
+    """Its faults are told as well, as warnings: the cause lies before it, and is not known."""
+    known = evidence(
+        traffic, prediction=prediction, target={"firewall": firewall, "listeners": sockets(*listening)}
+    )
+    diagnosis = judge(known)
+    assert (diagnosis.verdict, diagnosis.cause) == (Verdict.INCONCLUSIVE, None)
+    assert diagnosis.missing
+
+
+def test_a_loss_on_the_way_there_is_not_the_way_backs_fault() -> None:
+    known = evidence(NEVER_ARRIVED, prediction=deny(Cause.ASYMMETRIC_RETURN, Way.RETURN))
+    assert judge(known).cause is None
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"), [("T", Verdict.FAULT), ("t", Verdict.FAULT), ("S", Verdict.HEALTHY)]
+)
+def test_a_slow_process_is_no_stopped_one(state: str, verdict: Verdict) -> None:
+    stalled = Stalled(read_listeners(LISTENS)[0], (f"sqlservr (pid 7): state {state}",))
+    diagnosis = judge(evidence(CONNECTED, stalled=stalled))
+    assert diagnosis.verdict is verdict
+    assert [finding.cause for finding in diagnosis.findings] == [Cause.PROCESS_STOPPED]
+
+
+def test_an_appliance_that_puts_its_own_address_in_is_not_one_that_does_not_forward() -> None:
+    masquerading = Transit("nva-01", True, True, translated_to="10.10.0.4", forwards=True, firewall=NO_RULES)
+    diagnosis = judge(evidence(NEVER_ARRIVED, transits=(masquerading,)))
+    assert diagnosis.verdict is Verdict.INCONCLUSIVE
+    assert "from another address, 10.10.0.4" in " ".join(diagnosis.missing)

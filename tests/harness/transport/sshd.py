@@ -109,11 +109,14 @@ class Sshd:
         )
 
     @contextmanager
-    def daemon(self, config: Path | None = None) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-        """A listening sshd on loopback: its port and its process."""
+    def daemon(
+        self, config: Path | None = None, port: int | None = None
+    ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+        """A listening sshd on loopback: its port (default: a free one) and its process."""
         assert SSHD is not None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        if port is None:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
         command = [SSHD, "-D", "-e", "-f", str(config or self.config()), "-p", str(port)]
         command += ["-o", "ListenAddress=127.0.0.1"]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:

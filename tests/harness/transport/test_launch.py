@@ -44,7 +44,7 @@ class Recorded:
     def exit_status(self, timeout: float) -> int | None:
         return None
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float) -> bytes | None:
         raise AssertionError
 
     def close(self) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
+import socket
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from harness.agent import bootstrap
 from harness.agent.contract import Hello, parse
+from harness.agent.linux.agent import SILENCE
+from harness.environment import Environment, Machine, Ssh
 from harness.errors import (
     AgentError,
+    AuthenticationError,
     AzreachError,
     HostKeyError,
     InputError,
@@ -26,7 +33,7 @@ from harness.transport.base import Process
 from harness.transport.process import LocalProcess, ProcessConnection
 from harness.transport.session import Session, Sessions
 from harness.transport.ssh import connect
-from tests.harness.transport.sshd import Sshd
+from tests.harness.transport.sshd import Sshd, make_key
 
 # An agent that reports ready as it should, and then does what is put in the place of BEHAVIOUR.
 IMPOSTOR = """
@@ -249,8 +256,6 @@ def test_jump_hosts(sshd: Sshd) -> None:
             inner=sshd.ssh(**inner, jump="bastion"),
             inmost=sshd.ssh(**inner, jump="inner"),
             adhoc=sshd.ssh(**inner, jump=f"{sshd.user}@127.0.0.1:{port}"),
-            circle=sshd.ssh(**inner, jump="circus"),
-            circus=sshd.ssh(**inner, jump="circle"),
             nonsense=sshd.ssh(**inner, jump="who?"),
             dead_end=sshd.ssh(**(inner | {"port": 1}), jump="bastion"),
         )
@@ -259,7 +264,88 @@ def test_jump_hosts(sshd: Sshd) -> None:
             for name in ("bastion", "inner", "inmost", "adhoc"):
                 assert isinstance(opened[name], Session), opened[name]
             messages = {n: str(e) for n, e in opened.items() if isinstance(e, AzreachError)}
-            assert "circle" in messages["circle"]
             assert "neither a machine" in messages["nonsense"]
             assert isinstance(opened["dead_end"], TransportError)
             assert "jump host" in messages["dead_end"]
+
+
+def behind(sshd: Sshd, jump: Ssh, count: int, **changes: object) -> Environment:
+    """Machines m0, m1 ... that all have ``jump`` in their way."""
+    fields = {"host": "127.0.0.1", "port": 1, "proxy_command": None, "jump": "jump", **changes}
+    return sshd.environment(jump=jump, **{f"m{number}": sshd.ssh(**fields) for number in range(count)})
+
+
+def test_a_jump_host_that_refuses_is_asked_once_for_all(sshd: Sshd, tmp_path: Path) -> None:
+    tally = tmp_path / "tally"
+    command = shlex.join(sshd.proxy_command())
+    counted = ("sh", "-c", f"echo came >> {tally}; exec {command}")
+    stranger = make_key(tmp_path / "stranger")
+    with Sessions(behind(sshd, sshd.ssh(proxy_command=counted, key_file=stranger), 20)) as sessions:
+        opened = sessions.open_many(sessions.environment.machines)
+        assert all(isinstance(error, AuthenticationError) for error in opened.values()), opened
+        assert "m7: jump host jump: " in str(opened["m7"])
+        with pytest.raises(AuthenticationError):
+            sessions.get("m0")
+        assert tally.read_text() == "came\n"
+        sessions.forget("m0")
+        with pytest.raises(AuthenticationError):
+            sessions.get("m0")
+        assert tally.read_text() == "came\n" * 2
+
+
+def test_a_silent_jump_host_is_waited_for_once(sshd: Sshd) -> None:
+    came = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = {"host": "127.0.0.1", "port": server.getsockname()[1], "proxy_command": None}
+        # More machines than are opened at the same time.
+        environment = behind(sshd, sshd.ssh(**where, connect_timeout=0.3), 50)
+        with Sessions(environment) as sessions:
+            opened = sessions.open_many(environment.machines)
+        server.setblocking(False)
+        with contextlib.suppress(BlockingIOError), contextlib.ExitStack() as accepted:
+            while True:
+                came.append(accepted.enter_context(server.accept()[0]))
+    assert all("sent no SSH banner" in str(error) for error in opened.values())
+    assert len(came) == 1
+
+
+def test_a_circle_of_jump_hosts_ends_whatever_made_it(sshd: Sshd) -> None:
+    jumps = {"b": "c", "c": "b", "x": "b", "y": "c"}
+    machines = {name: Machine(ssh=sshd.ssh(proxy_command=None, jump=jump)) for name, jump in jumps.items()}
+    # The checks of the file refuse it.
+    with Sessions(Environment.model_construct(machines=machines)) as sessions:
+        opened = sessions.open_many(machines)
+    assert all("form a circle" in str(error) for error in opened.values()), opened
+
+
+def test_a_machine_that_can_be_reached_again_is(sshd: Sshd) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    known = sshd.known_hosts(f"[127.0.0.1]:{port}")
+    ssh = sshd.ssh(host="127.0.0.1", port=port, proxy_command=None, known_hosts=known)
+    with Sessions(sshd.environment(box=ssh)) as sessions:
+        with pytest.raises(TransportError, match="refused the connection"):
+            sessions.get("box")
+        with sshd.daemon(port=port):
+            assert sessions.get("box").alive
+
+
+# what keeps an agent, and what ends it
+
+
+def test_an_agent_that_is_asked_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "KEEP_ALIVE", 0.05)
+    with impostor("sys.stdin.buffer.readline(); sys.exit(7)") as session:
+        # It ends at the second request, and nobody has made any.
+        assert session._process.exit_status(30) == 7
+    assert resident.KEEP_ALIVE * 2 < SILENCE
+
+
+def test_an_agent_whose_controller_is_silent_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient = bootstrap.source().replace(f"SILENCE = {SILENCE}", "SILENCE = 0.3")
+    assert impatient != bootstrap.source()
+    monkeypatch.setattr(bootstrap, "_compressed", lambda: zlib.compress(impatient.encode()))
+    with Session("box", ProcessConnection("box")) as session:
+        future = session.submit("run", argv=["sleep", "300"], timeout_ms=300000)
+        with pytest.raises(AgentError, match=r"the agent died .*it wrote: .*no request for 0 s"):
+            future.result(30)
