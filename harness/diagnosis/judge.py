@@ -73,8 +73,8 @@ def _unconfirmed(evidence: FlowEvidence) -> str:
         return "the datagram was sent without an error, and no receiver could prove that it arrived"
     if evidence.serving and ruling is not None and ruling.passes:
         return (
-            "the datagram reached the target's NIC, its firewall lets it pass and a socket is bound; since the"
-            " service does not answer, nothing proves that it read it"
+            "the datagram reached the target's NIC, its firewall lets it pass and a socket is bound;"
+            " since the service does not answer, nothing proves that it read it"
         )
     return "the datagram reached the target's NIC, and nothing proves that a process read it"
 

@@ -346,6 +346,5 @@ def test_an_agent_whose_controller_is_silent_ends_itself(monkeypatch: pytest.Mon
     assert impatient != bootstrap.source()
     monkeypatch.setattr(bootstrap, "_compressed", lambda: zlib.compress(impatient.encode()))
     with Session("box", ProcessConnection("box")) as session:
-        future = session.submit("run", argv=["sleep", "300"], timeout_ms=300000)
         with pytest.raises(AgentError, match=r"the agent died .*it wrote: .*no request for 0 s"):
-            future.result(30)
+            session.submit("run", argv=["sleep", "300"], timeout_ms=300000).result(30)
