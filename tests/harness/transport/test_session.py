@@ -345,6 +345,8 @@ def test_an_agent_whose_controller_is_silent_ends_itself(monkeypatch: pytest.Mon
     impatient = bootstrap.source().replace(f"SILENCE = {SILENCE}", "SILENCE = 0.3")
     assert impatient != bootstrap.source()
     monkeypatch.setattr(bootstrap, "_compressed", lambda: zlib.compress(impatient.encode()))
-    with Session("box", ProcessConnection("box")) as session:
-        with pytest.raises(AgentError, match=r"the agent died .*it wrote: .*no request for 0 s"):
-            session.submit("run", argv=["sleep", "300"], timeout_ms=300000).result(30)
+    with (
+        Session("box", ProcessConnection("box")) as session,
+        pytest.raises(AgentError, match=r"the agent died .*it wrote: .*no request for 0 s"),
+    ):
+        session.submit("run", argv=["sleep", "300"], timeout_ms=300000).result(30)
