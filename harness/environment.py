@@ -14,7 +14,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from harness.errors import InputError, UnknownNameError
 from harness.model import Cause, Flow, Protocol, Step
@@ -91,6 +99,13 @@ class Ssh(_Strict):
     """A command (a list of words, no shell) whose standard input and output are the connection."""
     connect_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0
     """Seconds for each of: connection, host key exchange, log-in."""
+
+    @field_validator("proxy_command", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("write a list of words, as no shell reads it: [ssh, -W, 'host:22', bastion]")
+        return value
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

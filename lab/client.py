@@ -29,6 +29,9 @@ __all__ = ["Lab", "Service", "raise_lab", "take_down"]
 
 _DOWN_MS = 30_000
 
+_SHOWN = 120
+"""Characters of a command that a message repeats."""
+
 
 class Lab:
     """A lab that stands. Cheap to open; every request is a connection of its own."""
@@ -102,6 +105,8 @@ class Lab:
         Raises LabError after ``timeout`` seconds, or if ``check`` and it fails.
         """
         shown = f"{vm}: `{shlex.join(argv)}`"
+        if len(shown) > _SHOWN:
+            shown = f"{shown[:_SHOWN]}..."
         process = subprocess.Popen(
             self.command(vm, argv),
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
@@ -123,7 +128,8 @@ class Lab:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         if check and process.returncode:
-            reason = problems.strip() or output.strip() or "no output"
+            # the last line says what happened, also under a program's traceback
+            reason = (problems.strip() or output.strip() or "no output").splitlines()[-1]
             raise LabError(f"{shown} ended with status {process.returncode}: {reason}")
         return subprocess.CompletedProcess(list(argv), process.returncode, output, problems)
 

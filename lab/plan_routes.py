@@ -75,7 +75,15 @@ def _over(
 
 def plan_routes(network: Network, context: Context, ports: VNetPorts) -> RoutePlan:
     """The routes of all subnets of ``context``, as disjoint ranges per family."""
-    routes = [*_user_routes(network, context, ports), *_system_routes(network, network.vnets[context.vnet])]
+    user = list(_user_routes(network, context, ports))
+    # a user's own default route takes the reserved ranges too (observed, see harness.policy.routing)
+    has_default = any(prefix == DEFAULT_ROUTE[4] for prefix, _ in user)
+    system = [
+        (prefix, target)
+        for prefix, target in _system_routes(network, network.vnets[context.vnet])
+        if not (has_default and prefix in RESERVED and target.reason is DropReason.ROUTE_TO_NONE)
+    ]
+    routes = [*user, *system]
     return RoutePlan(
         context,
         {

@@ -18,7 +18,7 @@ from harness.collection import flow_id
 from harness.environment import Expectation, ExpectedFlow, load_environment
 from harness.errors import InconclusiveError
 from harness.model import Cause, Diagnosis, Step, Verdict
-from harness.plugin import PROPERTY_PREFIX, environment_file, record_diagnosis
+from harness.plugin import PROPERTY_PREFIX, environment_file, record_diagnosis, recorder
 from harness.report.message import diagnosis_lines
 from scenarios.rows import Healthy, Scenario
 
@@ -88,10 +88,11 @@ def stages() -> Iterator[Callable[[str], tuple[Lab, Diagnoser]]]:
 
 
 @pytest.fixture
-def check(request: pytest.FixtureRequest, record_property: Record) -> Callable[[Case], None]:
+def check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
     """Plays a scenario in the lab, or checks a declared flow against the machines that exist."""
 
     def checked(case: Case) -> None:
+        record_property = recorder(request.node)
         record_property(f"{PROPERTY_PREFIX}scenario", request.node.callspec.id)
         if isinstance(case, Scenario):
             _play(case, request.getfixturevalue("stages"), record_property)

@@ -21,6 +21,7 @@ from harness.model import Cause, Evidence, EvidenceKind, Finding, Outcome, Proto
 from harness.probe.seen import Answer
 from harness.taxonomy import TAXONOMY, fix
 
+_BLOCKING = (Action.DROP, Action.REJECT)
 _LIMITS = ("connlimit", "hashlimit", "-m limit", "-m recent", "ct count", "limit rate")
 
 
@@ -47,7 +48,7 @@ def _outbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
         Outcome.PROHIBITED,
         Outcome.REFUSED,
     )
-    if not _blocks(ruling) and not (kept_back and (ruling is None or ruling.doubts)):
+    if not _blocks(ruling) and not (kept_back and _may_have_blocked(ruling)):
         return None
     return Located(
         Place.SOURCE_GUEST, _finding(Cause.OUTBOUND_DROP, evidence, evidence.source, ruling, chain="OUTPUT")
@@ -76,6 +77,8 @@ def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
         return Located(Place.TARGET_GUEST, found)
     if traffic.accepted or traffic.answer_left is Answer.ACCEPT:
         return None
+    if ruling is not None and ruling.translated:
+        return None  # where the packet goes from here, and which rules it meets, is not known
     refused = traffic.answer_left in (Answer.RESET, Answer.ICMP_ERROR) or (
         traffic.arrived_target is not False and traffic.outcome in (Outcome.REFUSED, Outcome.PROHIBITED)
     )
@@ -87,7 +90,7 @@ def _inbound(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
             if refused and not evidence.serving:
                 return None
             rejects = refused
-    elif _stopped_in_guest(evidence, traffic, refused) and (ruling is None or ruling.doubts):
+    elif _stopped_in_guest(evidence, traffic, refused) and _may_have_blocked(ruling):
         rejects = refused
     else:
         return None
@@ -105,8 +108,8 @@ def _inbound_cause(ruling: Ruling | None, *, rejects: bool) -> Cause:
 
 def _is_limit(rule: Rule) -> bool:
     """Whether the rule blocks by a count: of connections, of packets in a time."""
-    blocks = rule.action in (Action.DROP, Action.REJECT)
-    return blocks and any(word in rule.text for word in _LIMITS)
+    may_block = rule.action in _BLOCKING and rule.packets != 0
+    return may_block and any(word in rule.text for word in _LIMITS)
 
 
 def _stopped_in_guest(evidence: FlowEvidence, traffic: Traffic, refused: bool) -> bool:
@@ -138,15 +141,33 @@ def _answers(evidence: FlowEvidence, traffic: Traffic) -> Located | None:
     left = traffic.answer_left is not None and traffic.answer_left is not Answer.NONE
     if place is Place.ANSWER_TARGET_GUEST and left:
         return None
-    if not _blocks(ruling) and not (
-        proven and (ruling is None or ruling.doubts or place is Place.ANSWER_TARGET_GUEST)
-    ):
+    if not _blocks(ruling) and not (proven and _may_have_blocked(ruling)):
         return None
-    return Located(place, _finding(Cause.ANSWERS_DROPPED, evidence, end, ruling, chain=chain))
+    found = _finding(Cause.ANSWERS_DROPPED, evidence, end, ruling, chain=chain, answer=True)
+    if end is evidence.source:
+        summary = f"The answers arrive, and {end.name}'s own firewall drops them on their way in."
+        found = replace(found, summary=summary, fix=tuple(f"{line} (on {end.name})" for line in found.fix))
+    return Located(place, found)
 
 
 def _blocks(ruling: Ruling | None) -> bool:
     return ruling is not None and ruling.blocks
+
+
+def _may_have_blocked(ruling: Ruling | None) -> bool:
+    """Whether what the packets prove can be the filter's doing: its rules are unread, or some are in doubt.
+
+    The rules were read after the probe: one that counts, and has counted nothing, did not stop it.
+    """
+    if ruling is None:
+        return True
+    if ruling.certain:
+        return ruling.blocks
+    suspects = (*ruling.doubts, *((ruling.rule,) if ruling.rule is not None else ()))
+    by_policy = ruling.action in _BLOCKING and ruling.rule is None
+    return by_policy or any(
+        rule.action in (*_BLOCKING, Action.UNKNOWN) and rule.packets != 0 for rule in suspects
+    )
 
 
 def _finding(
@@ -179,7 +200,7 @@ def _fix(cause: Cause, ruling: Ruling | None, values: dict[str, str]) -> tuple[s
     lines = fix(cause, values)
     if ruling is None or ruling.chain is None:
         return lines
-    tool = "iptables" if ruling.chain.origin == "iptables" else "nftables"
+    tool = "iptables" if ruling.chain.origin.startswith("iptables") else "nftables"
     return tuple(line for line in lines if line.endswith(f"# {tool}")) or lines
 
 
@@ -189,8 +210,9 @@ def _rule_evidence(end: End, ruling: Ruling | None) -> Evidence | None:
     if ruling is None or ruling.passes:
         return None
     if ruling.action not in (Action.DROP, Action.REJECT):
-        lines = "\n".join(rule.text for rule in ruling.doubts)
-        summary = f"one of {len(ruling.doubts)} rules that depend on more than the packet"
+        suspects = [rule for rule in ruling.doubts if rule.packets != 0]
+        lines = "\n".join(rule.text for rule in suspects)
+        summary = f"one of {len(suspects)} rules that depend on more than the packet"
         return Evidence(EvidenceKind.RULE, end.name, summary, command, lines)
     rule = ruling.rule
     seen = f" ({rule.packets} packets)" if rule is not None and rule.packets is not None else ""

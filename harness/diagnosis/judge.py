@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
-from harness.diagnosis import configured, guest_firewall, inter_vnet, listener, nsg_udr
-from harness.diagnosis.evidence import FlowEvidence, Traffic, Transit
+from harness.diagnosis import guest_firewall, inter_vnet, listener, nsg_udr
+from harness.diagnosis.evidence import FlowEvidence, Traffic
+from harness.diagnosis.missing import missing
 from harness.diagnosis.place import Located, Place
 from harness.model import Diagnosis, Oracles, Outcome, Severity, Verdict
 from harness.policy.decision import PolicyVerdict
@@ -45,7 +46,7 @@ def judge(evidence: FlowEvidence) -> Diagnosis:
         successes=traffic.successes if traffic is not None else 0,
         findings=findings,
         evidence=evidence.probe_evidence,
-        missing=_missing(evidence) if verdict is Verdict.INCONCLUSIVE else (),
+        missing=missing(evidence) if verdict is Verdict.INCONCLUSIVE else (),
         oracles=Oracles(
             predicted=_predicted(evidence), observed=traffic.outcome.value if traffic is not None else None
         ),
@@ -66,37 +67,6 @@ def _lost_at(traffic: Traffic) -> Place | None:
     return None
 
 
-def _unconfirmed(evidence: FlowEvidence) -> str:
-    """How far a datagram is known to have come that nobody answered."""
-    ruling = evidence.inbound_at_target()
-    if evidence.traffic is None or not evidence.traffic.arrived_target:
-        return "the datagram was sent without an error, and no receiver could prove that it arrived"
-    if evidence.serving and ruling is not None and ruling.passes:
-        return (
-            "the datagram reached the target's NIC, its firewall lets it pass and a socket is bound;"
-            " since the service does not answer, nothing proves that it read it"
-        )
-    return "the datagram reached the target's NIC, and nothing proves that a process read it"
-
-
-def _passage(transit: Transit) -> str | None:
-    """What an appliance in the path adds to what is not known."""
-    if transit.problem:
-        return transit.problem
-    if transit.translated_to is not None:
-        return (
-            f"{transit.name} sends the packet on from another address, {transit.translated_to}:"
-            " the rules behind it judge that one, which the prediction does not"
-        )
-    if transit.arrived is True and transit.left is False:
-        return f"{transit.name} takes the packet in and does not send it on, though it forwards"
-    return None
-
-
-def _denied(evidence: FlowEvidence) -> bool:
-    return evidence.prediction is not None and evidence.prediction.verdict is PolicyVerdict.DENY
-
-
 def _predicted(evidence: FlowEvidence) -> str | None:
     prediction = evidence.prediction
     if prediction is None:
@@ -104,58 +74,3 @@ def _predicted(evidence: FlowEvidence) -> str | None:
     if prediction.verdict is PolicyVerdict.ALLOW:
         return "allow"
     return f"deny ({prediction.cause})" if prediction.cause is not None else "deny"
-
-
-def _missing(evidence: FlowEvidence) -> tuple[str, ...]:
-    """Why no cause could be named, as far as that is known."""
-    reasons = [end.problem for end in (evidence.source, evidence.target) if end.problem]
-    traffic = evidence.traffic
-    if traffic is None:
-        return tuple(reasons) or ("no probe could be sent",)
-    reasons += traffic.missing
-    reasons += [reason for transit in evidence.transits if (reason := _passage(transit))]
-    if traffic.outcome is Outcome.NO_ROUTE:
-        reasons.append(
-            f"{evidence.source.name} itself has no route to {evidence.target.address}:"
-            " look at its NIC and routes (step nic)"
-        )
-    elif traffic.left_source is False:
-        reasons.append(
-            f"the packet never left {evidence.source.name}'s NIC, and no rule of its firewall is known to"
-            " keep it: look at its neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
-        )
-    if traffic.outcome is Outcome.INTERMITTENT:
-        reasons.append(f"it works at times: {traffic.detail}; no step found what comes and goes")
-    if traffic.outcome is Outcome.UNCONFIRMED:
-        reasons.append(_unconfirmed(evidence))
-    if configured.contradicted(evidence):
-        reasons.append(
-            "the configuration denies this flow, but its packets get through: the snapshot is not today's"
-        )
-    if evidence.prediction is None:
-        reasons.append(
-            evidence.prediction_problem
-            or "no snapshot of the Azure network, so NSGs, routes and peerings are unknown"
-        )
-    elif evidence.prediction.cause is None and evidence.prediction.deciding is not None and _denied(evidence):
-        deciding = evidence.prediction.deciding
-        reasons.append(f"the configuration denies it: {deciding.where}: {deciding.why}")
-    elif (
-        evidence.prediction.verdict is PolicyVerdict.ALLOW
-        and traffic.left_source
-        and traffic.arrived_target is False
-    ):
-        reasons.append(
-            "the packet left the source and never arrived, although the snapshot allows it:"
-            " the snapshot is not today's, or something that it does not hold drops the packet"
-        )
-    if traffic.answer_left not in (None, Answer.NONE) and traffic.answer_arrived is False:
-        reasons.append("the target answered and the answer never arrived: something on the way back drops it")
-    for end in (evidence.source, evidence.target):
-        if end.firewall is not None and end.firewall.problem:
-            reasons.append(f"{end.name}: its firewall could not be read: {end.firewall.problem}")
-    if evidence.target.machine is None:
-        reasons.append(
-            f"{evidence.target.name} is no machine of the environment: there is no evidence from that end"
-        )
-    return tuple(dict.fromkeys(reasons)) or ("no step recognises what was seen",)

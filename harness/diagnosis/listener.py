@@ -30,6 +30,9 @@ def findings(evidence: FlowEvidence) -> tuple[Located, ...]:
         return (Located(Place.LISTENER, found),)
     if evidence.success or evidence.flow.protocol is Protocol.ICMP:
         return ()
+    ruling = evidence.inbound_at_target()
+    if ruling is not None and ruling.translated:
+        return ()  # the port is published for somebody else: the VM's own sockets say nothing of it
     listening, serving = evidence.listening, evidence.serving
     if listening is None or serving is None:
         return ()

@@ -29,9 +29,14 @@ def traffic_of(observation: Observation) -> Traffic:
     has_ports = observation.protocol is not Protocol.ICMP
     arrival_only = probe.proof is Proof.CAPTURE
     arrived = observation.answer_arrived
+    outcome = probe.outcome
+    if observation.source_address is None:
+        outcome = Outcome.NO_ROUTE  # whatever errno a prohibiting or missing route gave
+    elif arrival_only:
+        outcome = Outcome.UNCONFIRMED
     return Traffic(
         # a capture proves that a datagram reached the NIC, not that anybody read it
-        outcome=Outcome.UNCONFIRMED if arrival_only else probe.outcome,
+        outcome=outcome,
         detail=probe.detail,
         attempts=probe.attempts,
         successes=0 if arrival_only else probe.successes,

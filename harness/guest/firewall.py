@@ -16,6 +16,7 @@ from harness.guest.ruleset import Chain, Ruleset
 
 _NFT_JSON = ("nft", "-j", "list", "ruleset")
 _NFT_TEXT = ("nft", "-a", "list", "ruleset")
+_LEGACY = {4: ("iptables-legacy-save", "-c"), 6: ("ip6tables-legacy-save", "-c")}
 _SAVE = {4: ("iptables-save", "-c"), 6: ("ip6tables-save", "-c")}
 
 
@@ -49,6 +50,7 @@ def read_firewall(agent: Agent, version: int) -> Firewall:
             problems += _gaps(_SAVE[version], saved)
             kept_by_iptables = tables_in(saved.stdout)
             chains += read_iptables(saved.stdout, version).chains
+            chains += _legacy(agent, version, saved, commands, problems)
         else:
             problems.append(_said(_SAVE[version], saved))
     if listed is not None:
@@ -76,13 +78,26 @@ def _run(agent: Agent, command: tuple[str, ...]) -> RunResult | None:
         raise
 
 
+def _legacy(
+    agent: Agent, version: int, saved: RunResult, commands: list[str], problems: list[str]
+) -> tuple[Chain, ...]:
+    """The rules of the kernel's older tables, which iptables-nft only warns of."""
+    if "legacy tables present" not in saved.stderr:
+        return ()
+    command = _LEGACY[version]
+    listed = _run(agent, command)
+    if listed is None or listed.exit_code != 0:
+        problems.append("there are iptables-legacy rules, and no iptables-legacy-save to read them with")
+        return ()
+    commands.append(" ".join(command))
+    return read_iptables(listed.stdout, version, origin="iptables-legacy").chains
+
+
 def _gaps(command: tuple[str, ...], result: RunResult) -> list[str]:
     """What the answer itself says that it leaves out."""
     gaps = []
     if result.truncated:
         gaps.append(f"`{' '.join(command)}` answered more than was read")
-    if "legacy tables present" in result.stderr:
-        gaps.append("there are iptables-legacy rules, which the iptables of this guest does not show")
     return gaps
 
 

@@ -80,7 +80,7 @@ class _Draft:
     reject_with: str | None = None
 
 
-def read_iptables(listing: str, version: int) -> Ruleset:
+def read_iptables(listing: str, version: int, *, origin: str = "iptables") -> Ruleset:
     """The filter-relevant tables of an ``iptables-save`` text; ``version`` is 4 or 6."""
     chains: list[Chain] = []
     table = ""
@@ -94,7 +94,7 @@ def read_iptables(listing: str, version: int) -> Ruleset:
             policies[name] = policy
         elif line.startswith("COMMIT"):
             if table in _PRIORITY:
-                chains.extend(_chains(table, version, policies, rules))
+                chains.extend(_chains(table, version, policies, rules, origin))
         elif (found := re.match(r"(?:\[(\d+):\d+\] )?(-A (\S+).*)$", line)) is not None:
             counter, text, name = found.groups()
             rules.setdefault(name, []).append(_rule(text, version, int(counter) if counter else None))
@@ -107,7 +107,7 @@ def tables_in(listing: str) -> frozenset[str]:
 
 
 def _chains(
-    table: str, version: int, policies: dict[str, str], rules: dict[str, list[Rule]]
+    table: str, version: int, policies: dict[str, str], rules: dict[str, list[Rule]], origin: str
 ) -> Iterator[Chain]:
     for name, policy in policies.items():
         yield Chain(
@@ -118,7 +118,7 @@ def _chains(
             hook=_hook(table, name),
             priority=_PRIORITY[table],
             policy=Action.DROP if policy == "DROP" else Action.ACCEPT,
-            origin="iptables",
+            origin=origin,
         )
 
 

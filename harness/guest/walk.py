@@ -28,6 +28,7 @@ class Ruling:
     Where it is not ``certain``, action, chain and rule are those of the way on which no
     undecided rule holds, and ``doubts`` are the undecided rules and those that may block.
     ``almost`` are rules that accept this packet, if only it came from another source.
+    ``translated``: its destination may be changed on the way, so that it meets other rules.
     """
 
     action: Action
@@ -36,6 +37,7 @@ class Ruling:
     certain: bool = True
     doubts: tuple[Rule, ...] = ()
     almost: tuple[Rule, ...] = ()
+    translated: bool = False
 
     @property
     def blocks(self) -> bool:
@@ -163,8 +165,10 @@ def judge(ruleset: Ruleset, packet: GuestPacket, hooks: tuple[Hook, ...]) -> Rul
     )
     almost = tuple(walk.almost)
     if (expected := _likely(possible)) is None:
-        return Ruling(Action.ACCEPT, certain=False, doubts=tuple(doubts), almost=almost)
-    return Ruling(expected.action, expected.chain, expected.rule, False, tuple(doubts), almost)
+        return Ruling(
+            Action.ACCEPT, certain=False, doubts=tuple(doubts), almost=almost, translated=translated
+        )
+    return Ruling(expected.action, expected.chain, expected.rule, False, tuple(doubts), almost, translated)
 
 
 def _with_policy(ending: _Ending, base: Chain) -> _Ending:

@@ -54,9 +54,16 @@ def effective_routes(network: Network, nic: NetworkInterface) -> tuple[Effective
             (_DEFAULT_6, NextHopType.INTERNET),
             *((prefix, NextHopType.NONE) for prefix in RESERVED_6),
         ]
-    system += [_system(prefix, hop) for prefix, hop in defaults if prefix not in taken]
-
     table = network.route_tables[subnet.route_table] if subnet.route_table else None
+    # a user's own default route takes the reserved ranges too: no effective route table that shows one
+    # lists the routes to None (observed in published outputs of show-effective-route-table, not documented)
+    own_defaults = {route.prefix for route in (table.routes if table else ())} & {_DEFAULT_4, _DEFAULT_6}
+    replaced = {prefix.version for prefix in own_defaults}
+    system += [
+        _system(prefix, hop)
+        for prefix, hop in defaults
+        if prefix not in taken and not (hop is NextHopType.NONE and prefix.version in replaced)
+    ]
     user = [
         EffectiveRoute(
             route.prefix,

@@ -38,7 +38,9 @@ class EndCapture:
 
     @property
     def proves_absence_out(self) -> bool:
-        return self.control is not None and self.control.seen_out and not self.dropped
+        """An answer that did not leave may have waited for its neighbour: that one must have answered too."""
+        control = self.control
+        return control is not None and control.seen_out and control.seen_in and not self.dropped
 
     @property
     def proves_absence_in(self) -> bool:

@@ -66,7 +66,7 @@ def _backlog_full(site: Site) -> list[Change]:
     service = _service(site)
     return [
         ServiceChange(site.flow.target, stop=(service,)),
-        helper(site.flow.target, "stuck", str(site.target), str(site.flow.port), "1"),
+        helper(site.flow.target, "stuck", "127.0.0.1", str(site.flow.port), "1"),
     ]
 
 

@@ -8,8 +8,12 @@ import pytest
 
 from harness.errors import InputError
 from harness.model import Cause
-from harness.network.model import Network
+from harness.network.model import Network, NextHopType
+from harness.network.snapshot import network_from_resources
 from harness.policy.decision import DecisionKind, Way
+from harness.policy.routing import effective_routes
+from lab.labfile import LabFile
+from lab.resources import to_resources
 from tests.harness.network.builders import (
     machine,
     network,
@@ -199,3 +203,24 @@ def test_routing_loop() -> None:
     found = ask(net, "web-01", "db-01")
     assert found.cause is Cause.APPLIANCE_UNREACHABLE
     assert "loop" in (found.deciding.why if found.deciding else "")
+
+
+@pytest.mark.parametrize(("prefix", "listed"), [("0.0.0.0/0", False), ("0.0.0.0/1", True)])
+def test_a_users_own_default_route_takes_the_reserved_ranges_too(prefix: str, listed: bool) -> None:
+    """As every published effective route table with a user's 0.0.0.0/0 shows: no route to None in it."""
+    lab = {
+        "vnets": {
+            "v": {
+                "address_space": "10.1.0.0/16",
+                "subnets": {"s": {"prefix": "10.1.0.0/24", "route_table": "r"}},
+            }
+        },
+        "route_tables": {"r": [{"name": "all", "prefix": prefix, "next_hop": "10.1.0.9"}]},
+        "vms": {"a": {"subnet": "s"}},
+    }
+    known = network_from_resources(to_resources(LabFile.model_validate(lab)), "test")
+    (nic,) = known.nics.values()
+    none = {
+        str(route.prefix) for route in effective_routes(known, nic) if route.next_hop_type is NextHopType.NONE
+    }
+    assert ("10.0.0.0/8" in none) is listed
