@@ -40,13 +40,11 @@ def missing(evidence: FlowEvidence) -> tuple[str, ...]:
 def _probe(evidence: FlowEvidence, traffic: Traffic) -> Iterator[str]:
     source = evidence.source.name
     if traffic.outcome is Outcome.NO_ROUTE:
-        yield (
-            f"{source} itself has no route to {evidence.target.address}: look at its NIC and routes (step nic)"
-        )
+        yield f"{source} has no route to {evidence.target.address}: look at its NIC and routes (step nic)"
     elif traffic.left_source is False:
         yield (
-            f"the packet never left {source}'s NIC, and no rule of its firewall is known to keep it: look at its"
-            " neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
+            f"the packet never left {source}'s NIC, and no rule of its firewall is known to keep it: look at"
+            " its neighbours (`ip neigh`), its policy routing (`ip rule`) and its kernel log"
         )
     if traffic.outcome is Outcome.INTERMITTENT:
         yield f"it works at times: {traffic.detail}; no step found what comes and goes"
@@ -87,8 +85,8 @@ def _target(evidence: FlowEvidence, traffic: Traffic) -> Iterator[str]:
         )
     elif traffic.arrived_target and traffic.answer_left in (None, Answer.NONE):
         yield (
-            f"the packet reached {name}'s NIC and no answer is known to have left it, though no rule that was read"
-            " is known to drop it: look at its route back (`ip route get`), its neighbours and `rp_filter`"
+            f"the packet reached {name}'s NIC and no answer is known to have left it, though no rule that"
+            " was read is known to drop it: look at its route back (`ip route get`), its neighbours and `rp_filter`"
         )
 
 
