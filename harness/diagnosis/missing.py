@@ -85,8 +85,8 @@ def _target(evidence: FlowEvidence, traffic: Traffic) -> Iterator[str]:
         )
     elif traffic.arrived_target and traffic.answer_left in (None, Answer.NONE):
         yield (
-            f"the packet reached {name}'s NIC and no answer is known to have left it, though no rule that"
-            " was read is known to drop it: look at its route back (`ip route get`), its neighbours and `rp_filter`"
+            f"the packet reached {name}'s NIC and no answer is known to have left it, though no rule is known"
+            " to drop it: look at its route back (`ip route get`), its neighbours and `rp_filter`"
         )
 
 
