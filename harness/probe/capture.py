@@ -38,9 +38,12 @@ class EndCapture:
 
     @property
     def proves_absence_out(self) -> bool:
-        """An answer that did not leave may have waited for its neighbour: that one must have answered too."""
-        control = self.control
-        return control is not None and control.seen_out and control.seen_in and not self.dropped
+        return self.control is not None and self.control.seen_out and not self.dropped
+
+    @property
+    def proves_no_answer(self) -> bool:
+        """Whether an answer that was not seen was not made: one may wait for a neighbour that is silent."""
+        return self.proves_absence_out and self.proves_absence_in
 
     @property
     def proves_absence_in(self) -> bool:

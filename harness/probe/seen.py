@@ -103,7 +103,7 @@ def _answer(
     for record in end.records:
         if record.direction is direction and (answer := _kind_of_answer(key, record, peers)):
             return answer
-    proves = end.proves_absence_out if direction is Direction.OUT else end.proves_absence_in
+    proves = end.proves_no_answer if direction is Direction.OUT else end.proves_absence_in
     return Answer.NONE if proves else None
 
 
