@@ -355,14 +355,15 @@ def _remove(directory: LabDirectory) -> None:
     for vm in record.vms if record is not None else ():
         vm.process.kill()
     # under another name first: a removal that is cut off must not leave half a lab under its own
-    gone = directory.path.with_name(f".{directory.name}.{os.urandom(4).hex()}{_GONE}")
+    gone: Path | None = directory.path.with_name(f".{directory.name}.{os.urandom(4).hex()}{_GONE}")
     try:
-        directory.path.rename(gone)
+        directory.path.rename(str(gone))
     except FileNotFoundError:
-        return
+        gone = None  # somebody else was quicker
     except OSError as error:
         hint = f"rm -r {directory.path}"
         raise LabError(f"{directory.path}: cannot be removed: {error.strerror}", hint=hint) from error
-    shutil.rmtree(gone, ignore_errors=True)
+    if gone is not None:
+        shutil.rmtree(gone, ignore_errors=True)
     if os.geteuid() == 0:
         neighbours.release(os.getpid())
