@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -251,7 +253,8 @@ def test_killed_sshd(sshd: Sshd) -> None:
     assert connection._proxy is not None
     with Session("box", connection) as session:
         future = session.submit("run", argv=["sleep", "30"], timeout_ms=60000)
-        connection._proxy._child.kill()
+        # the whole of it: from OpenSSH 9.8 on a session is a process of its own under sshd
+        os.killpg(connection._proxy._child.pid, signal.SIGKILL)
         with pytest.raises(Exception, match="the agent died"):
             future.result(20)
         assert not session.alive
