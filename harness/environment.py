@@ -230,7 +230,7 @@ class Environment(_Strict):
     def _names_match(self) -> Self:
         for number, rule in enumerate(self.flows):
             for side, pattern in (("from", rule.source), ("to", rule.target)):
-                if not self.matching(pattern) and not (side == "to" and _is_address(pattern)):
+                if not self.matching(pattern) and not (side == "to" and is_address(pattern)):
                     raise PlacedError(("flows", number, side), f"'{pattern}' matches no machine")
         for name, machine in self.machines.items():
             if machine.ssh.jump == name:
@@ -287,7 +287,8 @@ class Environment(_Strict):
         ]
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IPv4 or IPv6 address."""
     try:
         ip_address(text)
     except ValueError:

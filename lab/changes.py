@@ -81,8 +81,6 @@ class ServiceChange:
 
 Change = ArmChange | GuestChange | ServiceChange
 
-_KINDS: Mapping[str, type[ArmChange] | type[GuestChange]] = {"arm": ArmChange, "guest": GuestChange}
-
 
 def to_json(change: Change) -> dict[str, Any]:
     """The change as a JSON object."""

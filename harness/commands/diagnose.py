@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.commands.options import environment_options, schedule_options
+from harness.commands.options import environment_options, schedule_options, timeout_option
 
 EXIT = {"healthy": 0, "fault": 1, "inconclusive": 3}
 
@@ -17,13 +17,7 @@ EXIT = {"healthy": 0, "fault": 1, "inconclusive": 3}
 @environment_options
 @schedule_options
 @click.option("--ipv6", is_flag=True, help="Use the IPv6 addresses of both ends.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.05, 60),
-    default=2.0,
-    show_default=True,
-    help="Seconds of silence that count as no answer.",
-)
+@timeout_option
 @click.option(
     "--allow-disruptive",
     is_flag=True,

@@ -1,4 +1,4 @@
-"""Options that several commands share: which environment."""
+"""Options that several commands share: which environment, how often, how long to wait."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from harness.environment import Environment
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0.05, 60),
+    default=2.0,
+    show_default=True,
+    help="Seconds of silence that count as no answer.",
+)
 
 
 def environment_options(function: Function) -> Function:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import environment_options, schedule_options
+from harness.commands.options import environment_options, schedule_options, timeout_option
 
 if TYPE_CHECKING:
     from harness.agent.client import Agent
@@ -27,13 +27,7 @@ SHOWN_OUTAGES = 20
 @click.argument("target", metavar="TARGET:PORT/PROTOCOL")
 @environment_options
 @schedule_options
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.05, 60),
-    default=2.0,
-    show_default=True,
-    help="Seconds of silence that count as no answer.",
-)
+@timeout_option
 @click.option(
     "--path-mtu", is_flag=True, help="Find the largest packet that gets through, and who says so, instead."
 )

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from harness.agent.client import Agent
 from harness.diagnosis.azure_view import AzureView
-from harness.environment import Environment
+from harness.environment import Environment, is_address
 from harness.errors import AgentError, AuthenticationError, AzreachError, HostKeyError, InputError
 from harness.guest.addresses import IP_COMMAND, read_addresses
 from harness.model import Flow
@@ -116,12 +116,3 @@ class Ends:
         if machine.addresses:
             return tuple(ip_address(text) for text in machine.addresses)
         return self._azure.addresses(name, machine)
-
-
-def is_address(text: str) -> bool:
-    """Whether ``text`` is an IPv4 or IPv6 address."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

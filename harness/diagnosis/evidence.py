@@ -17,10 +17,8 @@ from harness.guest.walk import Ruling, judge
 from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.policy.decision import Explanation
+from harness.policy.explain import EPHEMERAL_PORT
 from harness.probe.seen import Answer
-
-EPHEMERAL_PORT = 49152
-"""The source port to judge rules with where the probe's own is not known (first of IANA's dynamic ports)."""
 
 
 @dataclass(frozen=True, slots=True)

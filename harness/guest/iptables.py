@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from harness.guest.ruleset import (
+    PROTOCOL_NAMES,
     Action,
     AddressIn,
     Chain,
@@ -41,14 +42,6 @@ _HOOKS = {
     "FORWARD": Hook.FORWARD,
     "OUTPUT": Hook.OUTPUT,
     "POSTROUTING": Hook.POSTROUTING,
-}
-_PROTOCOL_NAMES = {
-    "1": "icmp",
-    "6": "tcp",
-    "17": "udp",
-    "58": "icmpv6",
-    "ipv6-icmp": "icmpv6",
-    "icmp6": "icmpv6",
 }
 _VERDICTS = {"ACCEPT": Action.ACCEPT, "DROP": Action.DROP, "REJECT": Action.REJECT, "RETURN": Action.RETURN}
 # targets that let the packet go on to the next rule
@@ -203,7 +196,7 @@ def _target(word: str, name: str, draft: _Draft) -> None:
 def _condition(word: str, value: str, arguments: list[str]) -> Condition:
     match word:
         case "-p" | "--protocol":
-            return ProtocolIn(frozenset({_PROTOCOL_NAMES.get(value, value)}))
+            return ProtocolIn(frozenset({PROTOCOL_NAMES.get(value, value)}))
         case "-s" | "--source" | "-d" | "--destination":
             side = Side.SOURCE if word in ("-s", "--source") else Side.DESTINATION
             return AddressIn(side, tuple(ip_network(part, strict=False) for part in value.split(",")))

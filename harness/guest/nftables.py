@@ -15,6 +15,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from harness.guest.ruleset import (
+    PROTOCOL_NAMES,
     Action,
     AddressIn,
     Chain,
@@ -35,7 +36,6 @@ from harness.guest.ruleset import (
 )
 
 _PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
-_PROTOCOL_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "ipv6-icmp": "icmpv6"}
 _ICMP_TYPES = {"echo-reply": 0, "echo-request": 8, "destination-unreachable": 3, "time-exceeded": 11}
 _ICMPV6_TYPES = {
     "echo-request": 128,
@@ -271,7 +271,7 @@ def _condition(left: Any, values: list[Any]) -> Condition:
 
 
 def _protocol(value: Any) -> str:
-    return _PROTOCOL_NAMES.get(str(value), str(value))
+    return PROTOCOL_NAMES.get(str(value), str(value))
 
 
 def _port_range(value: Any) -> tuple[int, int]:

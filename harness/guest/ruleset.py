@@ -13,6 +13,16 @@ from fnmatch import fnmatchcase
 
 from harness.network.model import IPAddress, IPNetwork
 
+PROTOCOL_NAMES = {
+    "1": "icmp",
+    "6": "tcp",
+    "17": "udp",
+    "58": "icmpv6",
+    "ipv6-icmp": "icmpv6",
+    "icmp6": "icmpv6",
+}
+"""Other spellings of the protocols' names, as rules are printed (protocols(5))."""
+
 
 class Hook(StrEnum):
     """Netfilter hooks that a packet to, from or through the guest passes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.diagnosis.azure_view import AzureView
-from harness.diagnosis.ends import Ends, Party, is_address
-from harness.environment import Environment
+from harness.diagnosis.ends import Ends, Party
+from harness.environment import Environment, is_address
 from harness.errors import AzreachError, InputError
 from harness.transport.session import Sessions
 

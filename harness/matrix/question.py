@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.diagnosis.ends import is_address
-from harness.environment import Environment
+from harness.environment import Environment, is_address
 from harness.errors import InputError, UnknownNameError
 from harness.model import Flow, Protocol
 

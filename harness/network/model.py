@@ -263,9 +263,6 @@ class Network:
     public_ips: Mapping[str, PublicIPAddress] = field(default_factory=dict)
     unmodelled: tuple[tuple[str, str], ...] = ()
 
-    def vnet_of(self, nic: NetworkInterface) -> VirtualNetwork:
-        return self.vnets[self.subnets[nic.subnet].vnet]
-
     @cached_property
     def holders(self) -> Mapping[IPAddress, tuple[tuple[NetworkInterface, IpConfiguration], ...]]:
         """Who has a private address: one NIC per VNet, several where VNets overlap."""

@@ -80,7 +80,7 @@ class Reactor:
         except OpError as error:
             if owner is not None:
                 owner.fail(error.kind, error.message)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - a bug of ours must fail one request, not the agent
             complain("internal error: %s: %s" % (type(error).__name__, error))
             if owner is not None:
                 owner.fail("internal", "%s: %s" % (type(error).__name__, error))

@@ -91,7 +91,7 @@ class Sweep:
             try:
                 shard_process(self, number, theirs)
                 status = 0
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - told to the agent, whose exit status it becomes
                 complain("a process that probes: %s: %s" % (type(error).__name__, error))
             finally:
                 os._exit(status)
