@@ -15,7 +15,6 @@ from harness.agent.contract_sweep import SweepGroup
 from harness.environment import load_environment
 from harness.errors import AgentError
 from harness.model import Outcome, Protocol
-from harness.probe.traceroute import traceroute
 from harness.transport.session import Sessions
 from lab.client import Lab
 from tests.lab.conftest import Command, eventually
@@ -141,10 +140,3 @@ def test_no_more_processes(sessions: Sessions) -> None:
         with pytest.raises(RequestError, match="no process for the probes"):
             agent.sweep([SweepGroup(("127.0.0.1",), (1,))])
         assert agent.hello().pid == agent.facts().pid
-
-
-def test_traceroute_through_the_fabric(sessions: Sessions) -> None:
-    with sessions:
-        trace = traceroute(sessions.agent(SOURCE), "10.0.3.4", port=1433)
-    # Azure's fabric is no hop
-    assert [(hop.address, hop.outcome) for hop in trace.hops] == [("10.0.3.4", Outcome.CONNECTED)]
