@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError, UnknownNameError
-from harness.model import Cause, Flow, Protocol, Step
+from harness.model import Cause, Flow, ProbedProtocol, Protocol, Step
 from harness.yamlfile import PlacedError, load_model, read_text
 
 
@@ -189,7 +189,7 @@ class FlowRule(_Strict):
 
     source: str = Field(alias="from")
     target: str = Field(alias="to")
-    protocol: Protocol = Protocol.TCP
+    protocol: ProbedProtocol = Protocol.TCP
     port: Port | None = None
     family: Annotated[int, Field(strict=True)] | None = None
     expect: Expectation = Expectation.ALLOW

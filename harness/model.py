@@ -9,16 +9,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from harness.errors import InconclusiveError
 
 
 class Protocol(StrEnum):
-    """The protocols that azreach probes."""
+    """The protocols that rules know. azreach probes the first three; the policy engine judges all."""
 
     TCP = "tcp"
     UDP = "udp"
     ICMP = "icmp"
+    ESP = "esp"
+    AH = "ah"
+
+    @property
+    def has_ports(self) -> bool:
+        return self in (Protocol.TCP, Protocol.UDP)
+
+
+ProbedProtocol = Literal[Protocol.TCP, Protocol.UDP, Protocol.ICMP]
+PROBED: tuple[ProbedProtocol, ...] = (Protocol.TCP, Protocol.UDP, Protocol.ICMP)
 
 
 class Step(StrEnum):
@@ -50,6 +61,7 @@ class Cause(StrEnum):
     APPLIANCE_NSG = "nsg-udr/appliance-nsg"
     ASYMMETRIC_RETURN = "nsg-udr/asymmetric-return"
     ASG_MEMBERSHIP = "nsg-udr/asg-membership"
+    ADMIN_RULE = "nsg-udr/security-admin-rule"
     INBOUND_DROP = "guest-firewall/inbound-drop"
     INBOUND_REJECT = "guest-firewall/inbound-reject"
     OUTBOUND_DROP = "guest-firewall/outbound-drop"
@@ -64,10 +76,21 @@ class Cause(StrEnum):
     ADDRESS_FAMILY = "listener/address-family"
     BACKLOG_FULL = "listener/backlog-full"
     PROCESS_STOPPED = "listener/process-stopped"
+    NO_OUTBOUND = "snat/no-outbound-method"
+    ACL_DENY = "classic-acl/deny-rule"
+    ACL_IMPLICIT_DENY = "classic-acl/implicit-deny"
+    NO_ENDPOINT = "classic-endpoint/not-created"
+    ENDPOINT_PROTOCOL = "classic-endpoint/wrong-protocol"
+    NO_INBOUND_RULE = "classic-endpoint/no-inbound-rule"
     NO_PEERING = "inter-vnet/no-peering"
     PEERING_NOT_CONNECTED = "inter-vnet/peering-not-connected"
     PEERING_ACCESS_DISABLED = "inter-vnet/access-disabled"
     FORWARDED_TRAFFIC_REFUSED = "inter-vnet/forwarded-traffic-refused"
+    NOT_TRANSITIVE = "inter-vnet/not-transitive"
+    OVERLAPPING_SPACES = "inter-vnet/overlapping-spaces"
+    NOT_SYNCHRONISED = "inter-vnet/not-synchronised"
+    NO_GATEWAY = "inter-vnet/no-gateway"
+    GATEWAY_CONNECTION_DOWN = "inter-vnet/gateway-connection-down"
 
     @property
     def step(self) -> Step:

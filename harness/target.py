@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.errors import InputError
-from harness.model import Flow, Protocol
+from harness.model import PROBED, Flow, Protocol
 
 _TARGET = re.compile(
     r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<name>[^/\[\]]*?))(?::(?P<port>[0-9]+))?(?:/(?P<protocol>[A-Za-z]+))?",
@@ -25,7 +25,7 @@ def parse_flow(source: str, target: str, *, family: int | None = None) -> Flow:
     if found is None or not name:
         raise InputError(f"'{target}' is no target", hint=_SHAPE)
     word = (found["protocol"] or "tcp").lower()
-    if word not in {protocol.value for protocol in Protocol}:
+    if word not in {protocol.value for protocol in PROBED}:
         raise InputError(f"'{word}' is no protocol that azreach probes", hint=_SHAPE)
     protocol = Protocol(word)
     port = int(found["port"][:6]) if found["port"] else None

@@ -150,6 +150,16 @@ def _rows() -> tuple[CauseInfo, ...]:
             ),
         ),
         CauseInfo(
+            Cause.ADMIN_RULE,
+            "A security admin rule of Azure Virtual Network Manager denies the flow before any NSG is asked.",
+            "the configuration denies the flow by an admin rule; no NSG rule can allow what it denies",
+            (
+                "az network manager security-admin-config rule-collection rule update -g <group> --network-manager-name <manager>"
+                " --configuration-name <configuration> --rule-collection-name <collection> --rule-name <rule> --access Allow",
+                "# then deploy the configuration again: az network manager post-commit",
+            ),
+        ),
+        CauseInfo(
             Cause.OUTBOUND_DROP,
             "The source's own firewall drops or rejects the flow before it leaves the VM.",
             "no packet is seen leaving the source's NIC although the guest has a route for it",
@@ -267,6 +277,56 @@ def _rows() -> tuple[CauseInfo, ...]:
             ),
         ),
         CauseInfo(
+            Cause.NO_OUTBOUND,
+            "The source has no way out to the internet: no NAT gateway, public IP, outbound rule or default outbound access.",
+            "the route says Internet, and nothing that translates addresses applies to the source",
+            (
+                "az network nat gateway create -g <group> -n <nat gateway> --public-ip-addresses <public ip>",
+                "az network vnet subnet update -g <group> --vnet-name <vnet> -n <subnet> --nat-gateway <nat gateway>",
+            ),
+        ),
+        CauseInfo(
+            Cause.ACL_DENY,
+            "A deny rule of the classic endpoint's access control list matches the client.",
+            "the endpoint exists, and the first ACL rule that holds the client's address denies",
+            (
+                "Remove-AzureAclConfig / Set-AzureAclConfig   # a permit with a lower order, then Update-AzureVM",
+            ),
+        ),
+        CauseInfo(
+            Cause.ACL_IMPLICIT_DENY,
+            "The classic endpoint's access control list permits others, so everybody else is denied.",
+            "the endpoint has a permit rule, and no rule holds the client's address",
+            (
+                "Set-AzureAclConfig -AddRule -Action permit -RemoteSubnet <source> -Order <order>   # then Update-AzureVM",
+            ),
+        ),
+        CauseInfo(
+            Cause.NO_ENDPOINT,
+            "The cloud service has no endpoint for the port, so nothing from outside reaches the classic VM.",
+            "no endpoint of the cloud service has the public port that was asked for",
+            (
+                "Add-AzureEndpoint -Name <endpoint> -Protocol <protocol> -PublicPort <port> -LocalPort <port>   # then Update-AzureVM",
+            ),
+        ),
+        CauseInfo(
+            Cause.ENDPOINT_PROTOCOL,
+            "The cloud service's endpoint is for the other protocol.",
+            "an endpoint with the public port exists, for TCP where UDP was asked for or the reverse",
+            (
+                "Set-AzureEndpoint -Name <endpoint> -Protocol <protocol> -PublicPort <port> -LocalPort <port>   # then Update-AzureVM",
+            ),
+        ),
+        CauseInfo(
+            Cause.NO_INBOUND_RULE,
+            "Nothing publishes the port: the load balancer's frontend has no rule for it, or the target no public address.",
+            "no load-balancing or inbound NAT rule of the frontend has the protocol and port",
+            (
+                "az network lb inbound-nat-rule create -g <group> --lb-name <balancer> -n <rule> --protocol <protocol>"
+                " --frontend-port <port> --backend-port <port> --frontend-ip-name <frontend>",
+            ),
+        ),
+        CauseInfo(
             Cause.NO_PEERING,
             "The two VMs are in VNets that are not peered with each other.",
             "the destination lies in a VNet to which no route of the source's subnet leads",
@@ -294,6 +354,47 @@ def _rows() -> tuple[CauseInfo, ...]:
             (
                 "az network vnet peering update -g <group> --vnet-name <vnet> -n <peering>"
                 " --set allowForwardedTraffic=true",
+            ),
+        ),
+        CauseInfo(
+            Cause.NOT_TRANSITIVE,
+            "Both VNets are peered with a third one (a hub), but peering is not transitive.",
+            "no route leads to the destination's VNet, and some VNet is peered with both",
+            (
+                "az network vnet peering create -g <group> --vnet-name <vnet> -n <peering> --remote-vnet <remote> --allow-vnet-access",
+                "# or route through an appliance in the hub: a UDR on both sides, allowForwardedTraffic on both spokes' peerings",
+            ),
+        ),
+        CauseInfo(
+            Cause.OVERLAPPING_SPACES,
+            "Another VNet within reach has the same addresses, and the packet goes there.",
+            "the destination's address lies in the source's own VNet or in a nearer peer's space",
+            (
+                "az network vnet update -g <group> -n <vnet> --address-prefixes <prefix>   # renumber one of the two",
+            ),
+        ),
+        CauseInfo(
+            Cause.NOT_SYNCHRONISED,
+            "The peer's address space was changed after the peering was made, and the peering was not synchronised.",
+            "peeringSyncLevel is not FullyInSync, and the destination lies in the part that was added",
+            ("az network vnet peering sync -g <group> --vnet-name <vnet> -n <peering>",),
+        ),
+        CauseInfo(
+            Cause.NO_GATEWAY,
+            "A route leads to a virtual network gateway that does not exist, or that the peering does not lend.",
+            "the next hop is VirtualNetworkGateway, and neither the VNet nor its hub offers one",
+            (
+                "az network vnet peering update -g <group> --vnet-name <hub> -n <peering> --set allowGatewayTransit=true",
+                "az network vnet peering update -g <group> --vnet-name <vnet> -n <peering> --set useRemoteGateways=true",
+            ),
+        ),
+        CauseInfo(
+            Cause.GATEWAY_CONNECTION_DOWN,
+            "The gateway's connection to the other side is not connected.",
+            "the route leads to a gateway whose connectionStatus is not Connected",
+            (
+                "az network vpn-connection show -g <group> -n <connection> --query connectionStatus",
+                "az network vnet-gateway reset -g <group> -n <gateway>",
             ),
         ),
     )

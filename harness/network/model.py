@@ -1,4 +1,4 @@
-"""Azure's network as frozen data: VNets, subnets, NICs, NSGs, ASGs, routes, peerings.
+"""Azure's network as frozen data: VNets, subnets, NICs, NSGs, ASGs, routes, peerings, edges.
 
 Every object keeps its full ARM id in ``id`` as Azure spells it. ARM ids compare without
 regard to case, so everything that refers to another object, and every key of
@@ -8,125 +8,67 @@ what a network does to a packet is :mod:`harness.policy`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
+from harness.network.balancing import LoadBalancer, NatGateway, PublicIPAddress, PublicIPPrefix
+from harness.network.classic import CloudService
+from harness.network.gateways import GatewayConnection, LocalNetworkGateway, VirtualNetworkGateway
+from harness.network.security import (
+    ApplicationSecurityGroup,
+    NetworkSecurityGroup,
+    SecurityAdminRule,
+    SecurityRule,
+)
+from harness.network.words import (
+    ANY_PORT,
+    Access,
+    AddressSelector,
+    AdminAccess,
+    Direction,
+    IPAddress,
+    IPNetwork,
+    NextHopType,
+    PeeringState,
+    PortRange,
+    RouteSource,
+    RuleProtocol,
+    key,
+    short_name,
+)
 
-
-def key(arm_id: str) -> str:
-    """The form in which an ARM id is compared and used as a key."""
-    return arm_id.strip().rstrip("/").lower()
-
-
-def short_name(arm_id: str) -> str:
-    """The last segment of an ARM id."""
-    return arm_id.rstrip("/").rpartition("/")[2]
-
-
-class Direction(StrEnum):
-    INBOUND = "Inbound"
-    OUTBOUND = "Outbound"
-
-
-class Access(StrEnum):
-    ALLOW = "Allow"
-    DENY = "Deny"
-
-
-class RuleProtocol(StrEnum):
-    TCP = "Tcp"
-    UDP = "Udp"
-    ICMP = "Icmp"
-    ESP = "Esp"
-    AH = "Ah"
-    ANY = "*"
-
-
-class NextHopType(StrEnum):
-    """Next hop types as effective routes spell them (SDK and documents, see VirtualNetworkPeering)."""
-
-    VNET_LOCAL = "VnetLocal"
-    VNET_PEERING = "VNetPeering"
-    INTERNET = "Internet"
-    VIRTUAL_APPLIANCE = "VirtualAppliance"
-    VIRTUAL_NETWORK_GATEWAY = "VirtualNetworkGateway"
-    NONE = "None"
-
-
-class RouteSource(StrEnum):
-    """Where an effective route comes from (``EffectiveRouteSource``)."""
-
-    DEFAULT = "Default"
-    USER = "User"
-    GATEWAY = "VirtualNetworkGateway"
-
-
-class PeeringState(StrEnum):
-    INITIATED = "Initiated"
-    CONNECTED = "Connected"
-    DISCONNECTED = "Disconnected"
-
-
-@dataclass(frozen=True, slots=True)
-class PortRange:
-    """An inclusive range of ports; 0-65535 is ``*``."""
-
-    first: int
-    last: int
-
-    def __contains__(self, port: int) -> bool:
-        return self.first <= port <= self.last
-
-
-ANY_PORT = PortRange(0, 65535)
-
-
-@dataclass(frozen=True, slots=True)
-class AddressSelector:
-    """One side of a security rule: prefixes, service tags, ASGs (keys), or any address (``*``)."""
-
-    any: bool = False
-    prefixes: tuple[IPNetwork, ...] = ()
-    tags: tuple[str, ...] = ()
-    asgs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SecurityRule:
-    id: str
-    name: str
-    direction: Direction
-    priority: int
-    access: Access
-    protocol: RuleProtocol
-    source: AddressSelector
-    source_ports: tuple[PortRange, ...]
-    destination: AddressSelector
-    destination_ports: tuple[PortRange, ...]
-    default: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSecurityGroup:
-    """``rules`` holds custom and default rules of both directions, ordered by priority."""
-
-    id: str
-    name: str
-    rules: tuple[SecurityRule, ...]
-
-    def ordered(self, direction: Direction) -> Iterator[SecurityRule]:
-        return (rule for rule in self.rules if rule.direction is direction)
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationSecurityGroup:
-    id: str
-    name: str
+__all__ = [
+    "ANY_PORT",
+    "Access",
+    "AddressSelector",
+    "AdminAccess",
+    "ApplicationSecurityGroup",
+    "Direction",
+    "IPAddress",
+    "IPNetwork",
+    "IpConfiguration",
+    "Network",
+    "NetworkInterface",
+    "NetworkSecurityGroup",
+    "NextHopType",
+    "PeeringState",
+    "PortRange",
+    "PublicIPAddress",
+    "Route",
+    "RouteSource",
+    "RouteTable",
+    "RuleProtocol",
+    "SecurityAdminRule",
+    "SecurityRule",
+    "ServiceTagRoute",
+    "Subnet",
+    "VirtualMachine",
+    "VirtualNetwork",
+    "VirtualNetworkPeering",
+    "key",
+    "short_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +99,16 @@ class RouteTable:
     name: str
     routes: tuple[Route, ...]
     tag_routes: tuple[ServiceTagRoute, ...] = ()
+    disable_bgp_route_propagation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """``nsg`` and ``route_table`` are keys (or None), whichever side declared the association."""
+    """``nsg``, ``route_table``, ``nat_gateway`` are keys (or None), whichever side declared the association.
+
+    ``service_endpoints`` are service names (``Microsoft.Storage``). ``default_outbound_access`` is
+    None where the snapshot does not say: Azure's default depends on when the subnet was made.
+    """
 
     id: str
     name: str
@@ -169,11 +116,14 @@ class Subnet:
     prefixes: tuple[IPNetwork, ...]
     nsg: str | None = None
     route_table: str | None = None
+    nat_gateway: str | None = None
+    service_endpoints: tuple[str, ...] = ()
+    default_outbound_access: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualNetworkPeering:
-    """``remote_address_space`` is the remote space as last synchronised."""
+    """``remote_address_space`` is the remote space as last synchronised, ``sync_level`` how far it is."""
 
     id: str
     name: str
@@ -184,15 +134,20 @@ class VirtualNetworkPeering:
     remote_address_space: tuple[IPNetwork, ...]
     allow_gateway_transit: bool = False
     use_remote_gateways: bool = False
+    sync_level: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualNetwork:
+    """``flow_timeout`` is flowTimeoutInMinutes; ``location`` as Azure spells it (``westeurope``)."""
+
     id: str
     name: str
     address_space: tuple[IPNetwork, ...]
     subnets: tuple[str, ...]
     peerings: tuple[VirtualNetworkPeering, ...] = ()
+    location: str | None = None
+    flow_timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,17 +196,13 @@ class VirtualMachine:
     nics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PublicIPAddress:
-    id: str
-    name: str
-    address: IPAddress | None
-    sku: str = "Standard"
-
-
 @dataclass(frozen=True)
 class Network:
-    """Everything by :func:`key` of its ARM id. ``unmodelled`` lists (type, id) that no loader knows."""
+    """Everything by :func:`key` of its ARM id.
+
+    ``admin_rules``: per virtual network (key) the security admin rules that are for it, by priority.
+    ``unmodelled`` lists (type, id) that no loader knows.
+    """
 
     vnets: Mapping[str, VirtualNetwork] = field(default_factory=dict)
     subnets: Mapping[str, Subnet] = field(default_factory=dict)
@@ -261,6 +212,14 @@ class Network:
     asgs: Mapping[str, ApplicationSecurityGroup] = field(default_factory=dict)
     route_tables: Mapping[str, RouteTable] = field(default_factory=dict)
     public_ips: Mapping[str, PublicIPAddress] = field(default_factory=dict)
+    public_ip_prefixes: Mapping[str, PublicIPPrefix] = field(default_factory=dict)
+    nat_gateways: Mapping[str, NatGateway] = field(default_factory=dict)
+    load_balancers: Mapping[str, LoadBalancer] = field(default_factory=dict)
+    gateways: Mapping[str, VirtualNetworkGateway] = field(default_factory=dict)
+    local_gateways: Mapping[str, LocalNetworkGateway] = field(default_factory=dict)
+    connections: Mapping[str, GatewayConnection] = field(default_factory=dict)
+    admin_rules: Mapping[str, tuple[SecurityAdminRule, ...]] = field(default_factory=dict)
+    cloud_services: Mapping[str, CloudService] = field(default_factory=dict)
     unmodelled: tuple[tuple[str, str], ...] = ()
 
     @cached_property

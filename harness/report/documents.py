@@ -17,7 +17,7 @@ class _Document(BaseModel):
 class FlowDocument(_Document):
     source: str
     target: str
-    protocol: Literal["tcp", "udp", "icmp"]
+    protocol: str
     port: int | None
 
 

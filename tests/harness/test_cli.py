@@ -40,7 +40,7 @@ def test_causes() -> None:
     assert {row["cause"] for row in rows} == {cause.value for cause in Cause}
     one = azreach("causes", "route-to-none").stdout
     assert "az network route-table route delete" in one
-    assert azreach("causes", "snat").stdout.strip().endswith("no cause of this step is diagnosed yet")
+    assert azreach("causes", "share").stdout.strip().endswith("no cause of this step is diagnosed yet")
     wrong = azreach("causes", "gremlins")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "no cause 'gremlins'" in wrong.stderr
