@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.model import Cause, Flow
-from harness.network.model import Access, IPAddress, IPNetwork, NextHopType, RouteSource
+from harness.network.model import (
+    Access,
+    IPAddress,
+    IPNetwork,
+    NextHopType,
+    RouteSource,
+)
+
+if TYPE_CHECKING:
+    from harness.policy.outbound import Outbound
+    from harness.policy.packet import Packet
+    from harness.policy.security import AnyRuleList, RuleEvaluation
 
 
 class PolicyVerdict(StrEnum):
@@ -37,7 +48,13 @@ class DecisionKind(StrEnum):
     APPLIANCE = "appliance"
     PLATFORM = "platform"
     """Azure's own addresses, which no NSG and no route applies to."""
-    PUBLIC_IP = "public-ip"
+    ADMIN_RULE = "admin-rule"
+    """Security admin rules of Azure Virtual Network Manager, asked before the NSGs."""
+    GATEWAY = "gateway"
+    INBOUND = "inbound"
+    """What publishes the target: public IP, load-balancing or inbound NAT rule, classic endpoint."""
+    OUTBOUND = "outbound"
+    """By what the packet leaves to the internet."""
     DELIVERY = "delivery"
 
 
@@ -87,9 +104,19 @@ class Decision:
     rule_id: str | None = None
     route: EffectiveRoute | None = None
 
-    @property
-    def direction(self) -> Way:
-        return self.way
+    asked: Asked | None = field(default=None, repr=False, compare=False)
+
+    def evaluations(self) -> tuple[RuleEvaluation, ...]:
+        """Every rule up to the one that matched, and why the others did not; () where no rules were asked."""
+        return self.asked.rules.evaluations(self.asked.packet) if self.asked is not None else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The rules that a decision asked, and about what."""
+
+    rules: AnyRuleList
+    packet: Packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +127,18 @@ class Options:
     rules allow by address or ASG, or nothing at all. ``forwarded_traffic``: whether a packet
     that did not originate in the peer is dropped without ``allowForwardedTraffic``, as
     documented, or passes, as field trials saw. ``platform_source``: whether NSGs judge what
-    comes from 168.63.129.16 (load balancer probes).
+    comes from 168.63.129.16 (load balancer probes). ``default_outbound``: whether a subnet that does
+    not say has default outbound access (those made before it was retired have). ``inbound_tcp``:
+    whether established flows that a custom inbound TCP rule let in survive a change of rules
+    ("changes affect new connections only"), or are judged anew unless the virtual network sets a flow
+    timeout, as the flow log documents say.
     """
 
     peering_access: Literal["explicit-allow", "no-traffic"] = "explicit-allow"
     forwarded_traffic: Literal["documented", "not-enforced"] = "documented"
     platform_source: Literal["exempt", "filtered"] = "exempt"
+    default_outbound: Literal["allowed", "denied"] = "allowed"
+    inbound_tcp: Literal["stateful", "stateless"] = "stateful"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +162,7 @@ class Explanation:
     source_nic: str | None = None
     target_nic: str | None = None
     source_port: int | None = None
+    outbound: Outbound | None = None
     fix: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.policy.decision import Decision, EffectiveRoute, Explanation
+from harness.policy.outbound import Outbound
+from harness.policy.spelling import diagnostic_name, resource_name
 
 
 def to_json(explanation: Explanation) -> dict[str, Any]:
@@ -23,6 +25,7 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
         "sourceNic": explanation.source_nic,
         "targetNic": explanation.target_nic,
         "sourcePort": explanation.source_port,
+        "outbound": _outbound(explanation.outbound),
         "verdict": explanation.verdict.value,
         "cause": explanation.cause.value if explanation.cause else None,
         "rule": explanation.rule,
@@ -43,8 +46,47 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "nicId": decision.nic_id,
         "rule": decision.rule,
         "ruleId": decision.rule_id,
+        "azureNames": _azure_names(decision),
+        "evaluated": [
+            {
+                "name": item.rule.name,
+                "matched": item.matched,
+                "protocolMatched": item.protocol,
+                "sourceMatched": item.source,
+                "sourcePortMatched": item.source_port,
+                "destinationMatched": item.destination,
+                "destinationPortMatched": item.destination_port,
+            }
+            for item in decision.evaluations()
+        ],
         "route": route_to_json(decision.route),
         "why": decision.why,
+    }
+
+
+def summary_to_json(explanation: Explanation) -> dict[str, Any]:
+    """One line of many: the verdict and what decided, without the decisions before it."""
+    found = to_json(explanation)
+    return {name: value for name, value in found.items() if name != "decisions"}
+
+
+def _azure_names(decision: Decision) -> dict[str, str] | None:
+    """The deciding rule as Azure's tools spell it, for comparing with their answers."""
+    matched = next((item.rule for item in decision.evaluations() if item.matched), None)
+    if matched is None:
+        return None
+    return {"ipFlowVerify": resource_name(matched), "diagnostics": diagnostic_name(matched)}
+
+
+def _outbound(found: Outbound | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "kind": found.kind.value,
+        "objectId": found.object_id,
+        "addresses": [str(address) for address in found.addresses],
+        "snatPorts": found.snat_ports,
+        "why": found.why,
     }
 
 

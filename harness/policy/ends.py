@@ -22,6 +22,8 @@ from harness.network.model import (
     VirtualMachine,
     key,
 )
+from harness.policy.compiled import Compiled
+from harness.policy.inbound import Arrival, Refusal
 from harness.text import plain
 
 _LISTED = 20
@@ -30,9 +32,10 @@ Place = tuple[NetworkInterface, IpConfiguration]
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end: its address, and the NIC that has it (None: nothing in the snapshot has it).
+    """One end: its address as asked for, and the NIC behind it (None: nothing in the snapshot has it).
 
-    ``public`` is the public address by which the user named the NIC (targets only).
+    Of targets only: ``public`` is the public address by which the user named the NIC; ``arrival``
+    is what publishes the NIC at ``address``, ``refusal`` why nothing does although the network owns it.
     """
 
     label: str
@@ -40,6 +43,8 @@ class End:
     nic: NetworkInterface | None = None
     configuration: IpConfiguration | None = None
     public: IPAddress | None = None
+    arrival: Arrival | None = None
+    refusal: Refusal | None = None
 
     @property
     def vm(self) -> str | None:
@@ -56,23 +61,46 @@ class _Candidates:
     public: bool = False
 
 
-def resolve_ends(network: Network, flow: Flow) -> tuple[End, End]:
-    """Source and target of ``flow``.
+def resolve_ends(view: Compiled, flow: Flow) -> tuple[End, tuple[End, ...]]:
+    """The source of ``flow`` and its targets: one, or every backend where a balancer has the address.
 
     Raises UnknownNameError for a name that nothing has, InputError for one that several
     things have, for ends without a common address family, and where neither end is a NIC.
     """
+    network = view.network
     source, target = _candidates(network, flow.source), _candidates(network, flow.target)
     family = _family(flow, source, target)
     target_end = _target(network, _of_family(target, family), source)
     source_end = _source(network, _of_family(source, family), target_end)
-    if source_end.nic is None and target_end.nic is None:
+    targets = _published(view, flow, source_end, target_end)
+    if source_end.nic is None and targets[0].nic is None and targets[0].refusal is None:
         raise InputError(
             f"neither {plain(flow.source)} nor {plain(flow.target)} is an address of a network interface"
             " in the snapshot",
             hint="at least one end must be one; give the name of a VM",
         )
-    return source_end, target_end
+    return source_end, targets
+
+
+def _published(view: Compiled, flow: Flow, source: End, target: End) -> tuple[End, ...]:
+    """What is behind the target's address, where a balancer, a public IP or a cloud service has it."""
+    if target.nic is not None and target.public is None:
+        return (target,)
+    address, asked = target.address if target.public is None else target.public, (flow.protocol, flow.port)
+    public: IPAddress | None = address
+    found = view.publications.arrivals(address, *asked, source.address)
+    if found is None:
+        public = None
+        places = view.within_reach(view.vnet_of(source.nic)) if source.nic else tuple(view.network.vnets)
+        answers = (view.publications.internal(vnet, address, *asked, source.address) for vnet in places)
+        found = next((answer for answer in answers if answer is not None), None)
+    if found is None:
+        return (target,)
+    if isinstance(found, Refusal):
+        return (End(target.label, address, public=public, refusal=found),)
+    return tuple(
+        End(target.label, address, arrival.nic, arrival.configuration, public, arrival) for arrival in found
+    )
 
 
 def _candidates(network: Network, text: str) -> _Candidates:
@@ -220,8 +248,9 @@ def _end(found: _Candidates, places: tuple[Place, ...]) -> End:
         assert found.literal is not None  # a name without places is an error before
         return End(found.label, found.literal)
     nic, configuration = places[0]
-    public = found.literal if found.public else None
-    return End(found.label, configuration.address, nic, configuration, public)
+    if found.public and found.literal is not None:
+        return End(found.label, found.literal, nic, configuration, found.literal)
+    return End(found.label, configuration.address, nic, configuration)
 
 
 def _ambiguous(end: _Candidates) -> InputError:

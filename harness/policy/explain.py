@@ -3,14 +3,18 @@
 >>> explain(network, Flow("web-01", "db-01", Protocol.TCP, 1433)).verdict   # doctest: +SKIP
 <PolicyVerdict.DENY: 'deny'>
 
-Correct before fast: one flow at a time, nothing kept between calls. Not for many pairs.
+One flow at a time, every decision named; whole networks at once are :mod:`harness.policy.reachability`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.errors import InputError
-from harness.model import Flow, Protocol
-from harness.network.model import Access, Network
+from harness.model import Flow
+from harness.network.model import Access, IPAddress, Network
+from harness.network.service_tags import ServiceTags
+from harness.policy.compiled import DOCUMENTED, Compiled, compiled
 from harness.policy.decision import (
     Decision,
     DecisionKind,
@@ -24,38 +28,95 @@ from harness.policy.ends import End, resolve_ends
 from harness.policy.fix import fixes
 from harness.policy.journey import Journey
 from harness.policy.packet import Packet
-from harness.policy.routing import effective_routes, select_route
+from harness.policy.ports import State, survives
 from harness.policy.trail import Drop
 
 EPHEMERAL_PORT = 49152
 """The source port that is assumed: the first of IANA's dynamic range (RFC 6335)."""
 
-_DOCUMENTED = Options()
+_RULES = (DecisionKind.NSG, DecisionKind.ADMIN_RULE)
 
 
 def explain(
-    network: Network, flow: Flow, *, source_port: int = EPHEMERAL_PORT, options: Options = _DOCUMENTED
+    network: Network | Compiled,
+    flow: Flow,
+    *,
+    source_port: int = EPHEMERAL_PORT,
+    options: Options = DOCUMENTED,
+    service_tags: ServiceTags | None = None,
 ) -> Explanation:
     """What the configuration says of ``flow``, forward and return.
 
-    Ends are VM names, ARM ids or IP addresses. Raises InputError (UnknownNameError for a name
-    that nothing has) where the flow does not fit the network or the snapshot cannot tell.
+    Ends are VM names, ARM ids or IP addresses. Where a load balancer has the target's address, every
+    backend must be reached: the verdict is that of the first that is not. A :class:`Compiled` brings
+    its own options and tags. Raises InputError (UnknownNameError for a name that nothing has) where
+    the flow does not fit the network or the snapshot cannot tell.
     """
+    view = network if isinstance(network, Compiled) else compiled(network, options, service_tags)
     _check_ports(flow, source_port)
-    source, target = resolve_ends(network, flow)
-    by_public = source.nic is not None and target.public is not None
-    has_ports = flow.protocol is not Protocol.ICMP
-    packet = Packet(
+    source, targets = resolve_ends(view, flow)
+    answers = []
+    for target in targets:
+        journey = Journey(view, source, target, _packet(flow, source, target, source_port))
+        answers.append(_explanation(view, flow, journey, source, target, source_port))
+    refused = [answer for answer in answers if not answer.allowed]
+    if not refused or len(answers) == 1:
+        return (refused or answers)[0]
+    return _one_of_many(refused[0], len(refused), len(answers))
+
+
+def explain_established(
+    before: Network | Compiled,
+    after: Network | Compiled,
+    flow: Flow,
+    *,
+    source_port: int = EPHEMERAL_PORT,
+    options: Options = DOCUMENTED,
+    service_tags: ServiceTags | None = None,
+) -> Explanation:
+    """What becomes of a flow that was established under ``before`` when the network changes to ``after``.
+
+    Ports that know the flow do not ask their rules again (but see :attr:`Options.inbound_tcp`); routes
+    and peerings are asked anew. Raises InputError where ``before`` does not let the flow come about.
+    """
+    old, new = (
+        item if isinstance(item, Compiled) else compiled(item, options, service_tags)
+        for item in (before, after)
+    )
+    _check_ports(flow, source_port)
+    source, targets = resolve_ends(old, flow)
+    journey = Journey(old, source, targets[0], _packet(flow, source, targets[0], source_port))
+    drop = journey.run()
+    if drop is not None:
+        raise InputError(
+            f"{flow} is not allowed before the change, so there is no established flow to follow"
+        )
+    known: frozenset[State] = survives(new, journey.states(), flow.protocol)
+    source, targets = resolve_ends(new, flow)
+    packet = _packet(flow, source, targets[0], source_port)
+    return _explanation(
+        new, flow, Journey(new, source, targets[0], packet, known), source, targets[0], source_port
+    )
+
+
+def _packet(flow: Flow, source: End, target: End, source_port: int) -> Packet:
+    # rules outward see the address that was asked for; rules inward see the private one behind it
+    behind = target.public is not None or target.arrival is not None
+    has_ports = flow.protocol.has_ports
+    return Packet(
         protocol=flow.protocol,
         source=source.address,
         source_port=source_port if has_ports else None,
-        # rules outward see the public address that was asked for, rules inward the private one behind it
-        destination=target.public if by_public and target.public else target.address,
+        destination=target.address,
         destination_port=flow.port if has_ports else None,
         source_asgs=_asgs(source),
-        destination_asgs=frozenset() if by_public else _asgs(target),
+        destination_asgs=frozenset() if behind else _asgs(target),
     )
-    journey = Journey(network, source, target, packet, options)
+
+
+def _explanation(
+    view: Compiled, flow: Flow, journey: Journey, source: End, target: End, source_port: int
+) -> Explanation:
     drop = journey.run()
     decisions = journey.decisions
     deciding = drop.decision if drop else _last_rule(decisions)
@@ -64,21 +125,30 @@ def explain(
         verdict=PolicyVerdict.DENY if drop else PolicyVerdict.ALLOW,
         cause=drop.cause if drop else None,
         rule=deciding.rule if deciding else None,
-        route=_route(network, source, packet, drop),
+        route=_route(view, source, target.address, drop),
         decisions=decisions,
         deciding=deciding,
-        source_address=packet.source,
-        target_address=packet.destination,
+        source_address=source.address,
+        target_address=target.address,
         source_nic=source.nic.id if source.nic else None,
         target_nic=target.nic.id if target.nic else None,
-        source_port=packet.source_port,
-        fix=fixes(network, drop, decisions) if drop else (),
-        options=options,
+        source_port=source_port if flow.protocol.has_ports else None,
+        outbound=journey.outbound,
+        fix=fixes(view.network, drop, decisions) if drop else (),
+        options=view.options,
     )
 
 
+def _one_of_many(first: Explanation, refused: int, of: int) -> Explanation:
+    assert first.deciding is not None  # a denial has one
+    note = f"{first.deciding.why} ({refused} of {of} backends behind the address are not reached)"
+    deciding = replace(first.deciding, why=note)
+    decisions = tuple(deciding if item is first.deciding else item for item in first.decisions)
+    return replace(first, deciding=deciding, decisions=decisions)
+
+
 def _check_ports(flow: Flow, source_port: int) -> None:
-    if flow.protocol is Protocol.ICMP:
+    if not flow.protocol.has_ports:
         if flow.port is not None:
             raise InputError(f"{flow.protocol} has no ports, but port {flow.port} was given")
         return
@@ -95,16 +165,19 @@ def _asgs(end: End) -> frozenset[str]:
 
 def _last_rule(decisions: tuple[Decision, ...]) -> Decision | None:
     """The last rule that let the flow's own packet pass, which is the target's where it has an NSG."""
-    forward = [item for item in decisions if item.way is Way.FORWARD]
-    rules = [item for item in forward if item.kind is DecisionKind.NSG and item.rule is not None]
-    allowed = [item for item in rules or forward if item.access is Access.ALLOW]
-    return allowed[-1] if allowed else None
+    last = None
+    for item in decisions:
+        if item.way is Way.FORWARD and item.access is Access.ALLOW:
+            rule = item.kind in _RULES and item.rule is not None
+            if rule or last is None or last.rule is None:
+                last = item
+    return last
 
 
-def _route(network: Network, source: End, packet: Packet, drop: Drop | None) -> EffectiveRoute | None:
+def _route(view: Compiled, source: End, target: IPAddress, drop: Drop | None) -> EffectiveRoute | None:
     """The route that denied, else the first route of the source."""
     if drop is not None and drop.decision.route is not None:
         return drop.decision.route
     if source.nic is None:
         return None
-    return select_route(effective_routes(network, source.nic), packet.destination)
+    return view.context(source.nic.subnet).routes.find(target.version, int(target))

@@ -9,9 +9,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from harness.model import Cause, Protocol
+from harness.model import Cause
 from harness.network.armids import parent, segment
-from harness.network.model import Direction, Network, NetworkSecurityGroup, PeeringState, RouteSource, key
+from harness.network.model import (
+    Direction,
+    Network,
+    NetworkSecurityGroup,
+    PeeringState,
+    RouteSource,
+    key,
+    short_name,
+)
 from harness.network.rules import CUSTOM_PRIORITIES
 from harness.policy.decision import Decision, DecisionKind, Way
 from harness.policy.peering import peering_between
@@ -23,6 +31,10 @@ def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[
     decision = drop.decision
     if drop.vnets is not None and drop.cause is not None:
         return _peering(network, drop.cause, *drop.vnets)
+    if drop.cause is Cause.ADMIN_RULE and decision.rule_id:
+        return _admin_rule(decision.rule_id)
+    if drop.cause is Cause.NO_OUTBOUND and decision.object_id:
+        return _nat_gateway(decision.object_id)
     if drop.cause is Cause.APPLIANCE_NOT_FORWARDING and decision.nic_id:
         return (_az("network nic update", ("ids", decision.nic_id), ("ip-forwarding", "true")),)
     if drop.cause is Cause.APPLIANCE_UNREACHABLE:
@@ -33,8 +45,12 @@ def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[
         return (*_straighten(decisions), *_rule(network, drop))
     if decision.kind is DecisionKind.NSG:
         return _rule(network, drop)
-    if decision.kind is DecisionKind.PUBLIC_IP and drop.cause is not None:
+    if decision.kind is DecisionKind.INBOUND and drop.cause is Cause.DEFAULT_DENY:
         return _closed_public_ip(decision)
+    if drop.cause is Cause.GATEWAY_CONNECTION_DOWN and decision.object_id:
+        connection = decision.object_id
+        names = (_group(connection), ("name", short_name(connection)))
+        return (_az("network vpn-connection show", *names, ("query", "connectionStatus")),)
     if decision.route is not None and decision.route.source is RouteSource.USER and decision.route.id:
         return (_az("network route-table route delete", *_route_names(decision.route.id)),)
     return ()
@@ -119,7 +135,7 @@ def _rule(network: Network, drop: Drop) -> tuple[str, ...]:
             ("priority", str(priority)),
             ("direction", denying.direction),
             ("access", "Allow"),
-            ("protocol", {Protocol.TCP: "Tcp", Protocol.UDP: "Udp", Protocol.ICMP: "Icmp"}[packet.protocol]),
+            ("protocol", packet.protocol.value.capitalize()),
             ("source-address-prefixes", str(packet.source)),
             ("source-port-ranges", port if answer else "*"),
             ("destination-address-prefixes", str(packet.destination)),
@@ -135,6 +151,24 @@ def _free_priority(group: NetworkSecurityGroup, direction: Direction, below: int
     return next((n for n in range(min(below - 1, high), low - 1, -1) if n not in used), None)
 
 
+def _admin_rule(rule_id: str) -> tuple[str, ...]:
+    """An admin rule wins over every NSG: only its owner can take it back, and must deploy the change."""
+    names = (
+        _group(rule_id),
+        ("network-manager-name", segment(rule_id, "networkManagers") or ""),
+        ("configuration-name", segment(rule_id, "securityAdminConfigurations") or ""),
+        ("rule-collection-name", segment(rule_id, "ruleCollections") or ""),
+        ("rule-name", short_name(rule_id)),
+    )
+    return (_az("network manager security-admin-config rule-collection rule delete", *names),)
+
+
+def _nat_gateway(subnet_id: str) -> tuple[str, ...]:
+    vnet = parent(subnet_id)
+    names = (_group(vnet), ("vnet-name", short_name(vnet)), ("name", short_name(subnet_id)))
+    return (_az("network vnet subnet update", *names, ("nat-gateway", "<nat gateway>")),)
+
+
 def _closed_public_ip(decision: Decision) -> tuple[str, ...]:
     return (
         _az(
@@ -147,7 +181,14 @@ def _closed_public_ip(decision: Decision) -> tuple[str, ...]:
 
 def _peering(network: Network, cause: Cause, here: str, there: str) -> tuple[str, ...]:
     """``here`` is the virtual network whose side is at fault."""
-    if cause is Cause.NO_PEERING:
+    if cause is Cause.NOT_SYNCHRONISED:
+        existing = ((side, peering_between(network, *side)) for side in ((here, there), (there, here)))
+        return tuple(
+            _az("network vnet peering sync", *_vnet_names(network, side[0]), ("name", peering.name))
+            for side, peering in existing
+            if peering is not None
+        )
+    if cause in (Cause.NO_PEERING, Cause.NOT_TRANSITIVE):
         pairs = [(here, there), (there, here)]
         return tuple(
             command for pair in pairs if peering_between(network, *pair) is None

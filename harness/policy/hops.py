@@ -1,4 +1,4 @@
-"""Where a route hands a packet: a NIC, an appliance, a peered virtual network, or nowhere.
+"""Where a route hands a packet: a NIC, an appliance, a peered virtual network, a gateway, or nowhere.
 
 Rules are asked at ports (:mod:`harness.policy.ports`); what leaves to the internet or comes
 from it is :mod:`harness.policy.edge`.
@@ -7,67 +7,86 @@ from it is :mod:`harness.policy.edge`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.errors import InputError
 from harness.model import Cause
+from harness.network.gateways import VirtualNetworkGateway
 from harness.network.model import (
     Access,
     Direction,
     IPAddress,
-    Network,
     NetworkInterface,
     NextHopType,
-    PeeringState,
     RouteSource,
+    key,
 )
-from harness.policy.decision import DecisionKind, EffectiveRoute, Options, Way
+from harness.policy.compiled import Compiled
+from harness.policy.decision import DecisionKind, EffectiveRoute, Way
 from harness.policy.ends import End
+from harness.policy.gateways import connection_towards, gateway_of, is_down
 from harness.policy.packet import Packet
-from harness.policy.peering import (
-    closed_sides,
-    describe_fault,
-    explicitly_allowed,
-    forwarded_traffic_refused,
-    peering_between,
-    peering_fault,
-)
-from harness.policy.ports import Judged, groups_of, rule_for
-from harness.policy.routing import route_for
-from harness.policy.tags import is_private
+from harness.policy.peering import explicitly_allowed, forwarded_traffic_refused, peering_fault
+from harness.policy.ports import Judged, rule_for
+from harness.policy.tags import contains, is_private
 from harness.policy.trail import Trail, detached_note, nic_label, unmodelled_note
 from harness.text import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """From where a packet is routed: a NIC's port, or a virtual network gateway."""
+
+    vnet: str
+    subnet: str
+    nic: NetworkInterface | None
+    label: str
 
 
 class Hops:
     """Routing decisions of one journey."""
 
-    def __init__(self, network: Network, trail: Trail, options: Options) -> None:
-        self._network, self._trail, self._options = network, trail, options
+    def __init__(self, view: Compiled, trail: Trail) -> None:
+        self._view, self._network, self._trail = view, view.network, trail
 
-    def take_route(self, sender: NetworkInterface, packet: Packet, goal: End) -> EffectiveRoute:
+    def sender(self, nic: NetworkInterface) -> Sender:
+        return Sender(self._view.vnet_of(nic), nic.subnet, nic, nic_label(nic))
+
+    def gateway_sender(self, gateway: VirtualNetworkGateway) -> Sender:
+        """The gateway's own subnet, whose route table steers what comes in by the gateway."""
+        subnet, vnet = self._view.gateway_subnet(gateway), self._network.vnets[gateway.vnet]
+        if subnet is None:
+            raise InputError(
+                f"virtual network gateway {plain(gateway.id)}: {plain(vnet.id)} has no GatewaySubnet",
+                hint="add the subnet to the snapshot",
+            )
+        return Sender(gateway.vnet, subnet, None, f"virtual network gateway '{gateway.name}'")
+
+    def take_route(self, sender: Sender, packet: Packet, goal: End) -> EffectiveRoute:
         """The route that the packet takes from ``sender``, or the end of the journey."""
         subnet = self._network.subnets[sender.subnet]
-        where = f"subnet '{subnet.name}', effective routes of {nic_label(sender)}"
-        route = route_for(self._network, sender, packet.destination)
+        where = f"subnet '{subnet.name}', effective routes of {sender.label}"
+        route = self._view.context(sender.subnet).routes.find(packet.family, packet.destination_number)
         if route is None:
             why = f"no route leads to {packet.destination}"
-            raise self._trail.deny(Cause.ROUTE_TO_NONE, DecisionKind.ROUTE, where, why, nic=sender)
+            raise self._trail.deny(Cause.ROUTE_TO_NONE, DecisionKind.ROUTE, where, why, nic=sender.nic)
         label = f"route '{route.name}' " if route.name is not None else ""
         why = f"{label}{route} is the longest match for {packet.destination}"
         decider = route.id or subnet.id
         problem = self._dead_end(route, packet, goal)
         if problem is None:
-            self._trail.allow(DecisionKind.ROUTE, where, why, object_id=decider, nic=sender, route=route)
+            self._trail.allow(DecisionKind.ROUTE, where, why, object_id=decider, nic=sender.nic, route=route)
             return route
         cause, vnets = Cause.ROUTE_TO_NONE, None
         if route.source is not RouteSource.USER and goal.nic is not None:
-            pair = (self._vnet(sender), self._vnet(goal.nic))
-            if (fault := peering_fault(self._network, *pair)) is not None:
-                cause, vnets = fault[0], pair
-                problem += f"; {describe_fault(self._network, *pair)}"
+            pair = (sender.vnet, self._view.vnet_of(goal.nic))
+            fault = peering_fault(self._network, *pair, packet.destination)
+            if fault is not None:
+                cause, vnets = fault.cause, pair
+                problem += f"; {fault.why}"
         raise self._trail.deny(
             cause, DecisionKind.ROUTE, where, f"{why}: {problem}",
-            object_id=decider, nic=sender, route=route, vnets=vnets,
+            object_id=decider, nic=sender.nic, route=route, vnets=vnets, address=packet.destination,
         )  # fmt: skip
 
     def _dead_end(self, route: EffectiveRoute, packet: Packet, goal: End) -> str | None:
@@ -75,24 +94,18 @@ class Hops:
             return "the packet is dropped"
         if route.next_hop_type is not NextHopType.INTERNET:
             return None
-        private = goal.nic is not None and packet.destination == goal.address
+        private = goal.nic is not None and goal.public is None and packet.destination == goal.address
         if private or is_private(packet.destination):
             return f"the internet does not carry the private address {packet.destination}"
         return None
 
     def next_port(
-        self, sender: NetworkInterface, route: EffectiveRoute, packet: Packet, goal: End
+        self, sender: Sender, route: EffectiveRoute, packet: Packet, goal: End
     ) -> NetworkInterface | None:
         """The NIC that receives the packet next; None for an answer to an address that no NIC has."""
-        if route.next_hop_type is NextHopType.VIRTUAL_NETWORK_GATEWAY:
-            raise InputError(
-                f"{packet} takes route {route} to a virtual network gateway, which is not modelled:"
-                " its verdict cannot be told",
-                hint="explain flows that stay within virtual networks, their peerings and the internet",
-            )
         if route.next_hop_type is NextHopType.VIRTUAL_APPLIANCE:
             return self._appliance(sender, route)
-        vnet = self._vnet(sender)
+        vnet = sender.vnet
         if route.next_hop_type is NextHopType.VNET_PEERING:
             vnet = route.peer or ""
             if vnet not in self._network.vnets:
@@ -101,7 +114,13 @@ class Hops:
                     " in the snapshot: its verdict cannot be told",
                     hint="add that virtual network and its resources to the snapshot",
                 )
-        receiver = self._holder(vnet, packet.destination)
+        return self.holder(vnet, route, packet, goal)
+
+    def holder(self, vnet: str, route: EffectiveRoute, packet: Packet, goal: End) -> NetworkInterface | None:
+        """The NIC in ``vnet`` that a packet is delivered to, or the one behind an internal load balancer."""
+        receiver = self._view.holder(vnet, packet.destination)
+        if receiver is None and goal.arrival is not None and packet.destination == goal.address:
+            return goal.nic
         if receiver is None:
             self._nobody(vnet, route, packet, goal)
         return receiver
@@ -113,6 +132,14 @@ class Hops:
             why = f"the answer is routed to {packet.destination}"
             self._trail.allow(DecisionKind.DELIVERY, where, why, object_id=owner.id)
             return
+        if goal.nic is not None and packet.destination == goal.address:
+            home = self._network.vnets[self._view.vnet_of(goal.nic)]
+            raise self._trail.deny(
+                Cause.OVERLAPPING_SPACES, DecisionKind.DELIVERY, where,
+                f"the packet is delivered here, and nobody has {packet.destination}: {nic_label(goal.nic)}"
+                f" has it in '{home.name}', whose space overlaps",
+                object_id=owner.id, route=route,
+            )  # fmt: skip
         raise self._trail.deny(
             Cause.ROUTE_TO_NONE if route.source is RouteSource.USER else None,
             DecisionKind.DELIVERY,
@@ -122,17 +149,19 @@ class Hops:
             route=route,
         )
 
-    def _appliance(self, sender: NetworkInterface, route: EffectiveRoute) -> NetworkInterface:
-        """The NIC with the next hop's address, in this virtual network or a directly peered one."""
+    def _appliance(self, sender: Sender, route: EffectiveRoute) -> NetworkInterface:
+        """The NIC with the next hop's address, or behind an internal load balancer that has it, in this
+        virtual network or a directly peered one."""
         address = route.next_hop_ip
-        assert address is not None  # a route to an appliance has one
-        home = self._network.vnets[self._vnet(sender)]
-        peers = (peer.remote_vnet for peer in home.peerings if peer.state is PeeringState.CONNECTED)
-        for vnet in (self._vnet(sender), *peers):
-            receiver = self._holder(vnet, address)
-            if receiver is not None:
-                return receiver
+        if address is None:
+            raise InputError(
+                f"route '{plain(route.name or '')}' to an appliance names no address of this family"
+            )
+        receiver = self._view.appliance(sender.vnet, address)
+        if receiver is not None:
+            return receiver
         elsewhere = self._network.holders.get(address, ())
+        home = self._network.vnets[sender.vnet]
         why = f"no network interface has the next hop's address {address}{unmodelled_note(self._network)}"
         if elsewhere:
             why = (
@@ -165,17 +194,56 @@ class Hops:
         )
         self._trail.allow(DecisionKind.APPLIANCE, where, why, nic=appliance, route=route)
 
-    def cross(
-        self, sender: NetworkInterface, receiver: NetworkInterface, packet: Packet, judged: Judged
-    ) -> None:
-        """The peering between the two NICs' virtual networks, where they differ."""
-        here, there = self._vnet(sender), self._vnet(receiver)
+    def take_gateway(self, sender: Sender, route: EffectiveRoute, packet: Packet, goal: End) -> Sender | None:
+        """By which connection the packet leaves; the gateway at its other end, or None for on premises."""
+        gateway = gateway_of(self._network, sender.vnet)
+        name = self._network.vnets[sender.vnet].name
+        if gateway is None:
+            raise self._trail.deny(
+                Cause.NO_GATEWAY, DecisionKind.GATEWAY, f"virtual network '{name}'",
+                f"{route} leads to a virtual network gateway, and '{name}' has none, nor one lent by a peer"
+                f"{unmodelled_note(self._network)}",
+                object_id=route.id, route=route, nic=sender.nic,
+            )  # fmt: skip
+        where = f"virtual network gateway '{gateway.name}'"
+        connection = connection_towards(self._network, gateway, packet.destination)
+        if connection is None:
+            raise self._trail.deny(
+                Cause.NO_GATEWAY, DecisionKind.GATEWAY, where,
+                f"no connection of the gateway leads to {packet.destination}"
+                " (what BGP teaches is not in a snapshot)",
+                object_id=gateway.id, route=route,
+            )  # fmt: skip
+        if is_down(connection):
+            raise self._trail.deny(
+                Cause.GATEWAY_CONNECTION_DOWN, DecisionKind.GATEWAY, where,
+                f"connection '{connection.name}' towards {packet.destination} is {connection.status}",
+                object_id=connection.id, route=route,
+            )  # fmt: skip
+        why = f"connection '{connection.name}' leads to {packet.destination}"
+        self._trail.allow(DecisionKind.GATEWAY, where, why, object_id=connection.id, route=route)
+        peer = self._network.gateways.get(connection.peer_gateway or "")
+        if peer is not None:
+            return self.gateway_sender(peer)
+        if goal.nic is not None and packet.destination == goal.address and goal.arrival is None:
+            raise self._trail.deny(
+                Cause.OVERLAPPING_SPACES, DecisionKind.DELIVERY, f"connection '{connection.name}'",
+                f"the packet leaves for the site behind the connection, not for {nic_label(goal.nic)}",
+                object_id=connection.id, route=route,
+            )  # fmt: skip
+        why = f"{packet.destination} lies behind connection '{connection.name}'"
+        self._trail.allow(DecisionKind.DELIVERY, "on premises", why, object_id=connection.id)
+        return None
+
+    def cross(self, sender: Sender, receiver: NetworkInterface, packet: Packet, judged: Judged) -> None:
+        """The peering between the two virtual networks, where they differ."""
+        here, there = sender.vnet, self._view.vnet_of(receiver)
         if here == there:
             return
         name, remote_name = self._network.vnets[here].name, self._network.vnets[there].name
-        peering = peering_between(self._network, here, there)
-        refused = forwarded_traffic_refused(self._network, there, here, packet.source)
-        if refused is not None and self._options.forwarded_traffic == "documented":
+        mine, theirs = self._view.peering(here, there), self._view.peering(there, here)
+        refused = forwarded_traffic_refused(theirs, packet.source)
+        if refused is not None and self._view.options.forwarded_traffic == "documented":
             raise self._trail.deny(
                 Cause.FORWARDED_TRAFFIC_REFUSED, DecisionKind.PEERING,
                 f"peering '{refused.name}' of '{remote_name}'",
@@ -183,41 +251,39 @@ class Hops:
                 " (as documented; field trials saw such traffic pass)",
                 object_id=refused.id, vnets=(there, here),
             )  # fmt: skip
-        closed = closed_sides(self._network, here, there)
-        if closed and not judged.established and not self._carried(receiver, packet, judged, here, there):
-            raise self._trail.deny(
-                Cause.PEERING_ACCESS_DISABLED, DecisionKind.PEERING, f"peering '{closed[0].name}'",
-                "allowVirtualNetworkAccess is off, and no custom rule allows the flow by address or"
-                " application security group",
-                object_id=closed[0].id, vnets=(here, there),
-            )  # fmt: skip
+        closed = [side for side in (mine, theirs) if side and not side.allow_virtual_network_access]
+        if closed and not judged.established:
+            carried = self._carried(receiver, packet, judged, mine in closed, theirs in closed)
+            if not carried:
+                raise self._trail.deny(
+                    Cause.PEERING_ACCESS_DISABLED, DecisionKind.PEERING, f"peering '{closed[0].name}'",
+                    "allowVirtualNetworkAccess is off, and no custom rule allows the flow by address or"
+                    " application security group",
+                    object_id=closed[0].id, vnets=(here, there),
+                )  # fmt: skip
         self._trail.allow(
-            DecisionKind.PEERING, f"peering '{peering.name if peering else ''}' of '{name}'",
-            f"carries the packet to '{remote_name}'", object_id=peering.id if peering else None,
+            DecisionKind.PEERING, f"peering '{mine.name if mine else ''}' of '{name}'",
+            f"carries the packet to '{remote_name}'", object_id=mine.id if mine else None,
         )  # fmt: skip
 
     def _carried(
-        self, receiver: NetworkInterface, packet: Packet, judged: Judged, here: str, there: str
+        self, receiver: NetworkInterface, packet: Packet, judged: Judged, closed_out: bool, closed_in: bool
     ) -> bool:
         """Whether explicit rules carry a flow over a peering without access (or a rule is to deny it)."""
-        rules_in = [
-            rule_for(self._network, receiver, group, Direction.INBOUND, packet)
-            for _, group in groups_of(self._network, receiver, Direction.INBOUND)
-        ]
+        rules_in = [rule_for(judge, packet) for judge in self._view.judges(receiver, Direction.INBOUND)]
         if any(rule.access is Access.DENY for rule in rules_in):
             return True
-        if self._options.peering_access == "no-traffic":
+        if self._view.options.peering_access == "no-traffic":
             return False
-        closed = closed_sides(self._network, here, there)
-        mine, theirs = (
-            peering_between(self._network, here, there),
-            peering_between(self._network, there, here),
-        )
-        return explicitly_allowed(judged.rules, rules_in, mine in closed, theirs in closed)
+        return explicitly_allowed(judged.rules, rules_in, closed_out, closed_in)
 
-    def _vnet(self, nic: NetworkInterface) -> str:
-        return self._network.subnets[nic.subnet].vnet
+    def on_premises_gateway(self, vnet: str, address: IPAddress) -> VirtualNetworkGateway | None:
+        """The gateway through which ``vnet`` is reached from ``address``, if one is."""
+        gateway = gateway_of(self._network, vnet)
+        if gateway is None or connection_towards(self._network, gateway, address) is None:
+            return None
+        return gateway
 
-    def _holder(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
-        holders = self._network.holders.get(address, ())
-        return next((nic for nic, _ in holders if self._vnet(nic) == vnet), None)
+    def owners(self, address: IPAddress) -> list[str]:
+        """The virtual networks (keys) whose space holds ``address``."""
+        return [key(v.id) for v in self._network.vnets.values() if contains(v.address_space, address)]

@@ -1,45 +1,64 @@
 """A packet's way through Azure's fabric and the way of its answer, decision by decision.
 
-Forward: NIC NSG, subnet NSG, effective route, appliances, subnet NSG, NIC NSG, delivery.
-Return: the same from the target; a port that knows the flow asks no rules, and one that
-does not (an appliance that the request did not pass) judges the answer as a new flow.
-Guests' own firewalls, routes and forwarding are not visible in configuration and are taken
-as working.
+Forward: admin rules, NIC NSG, subnet NSG, effective route, appliances and gateways, then the same
+inward, delivery. Return: the same from the target; a port that knows the flow asks no rules, and
+one that does not (an appliance that the request did not pass) judges the answer as a new flow.
+Guests' own firewalls, routes and forwarding are not visible in configuration and are taken as working.
 """
 
 from __future__ import annotations
 
-from harness.network.model import Direction, Network, NetworkInterface, NextHopType
-from harness.policy.decision import Decision, DecisionKind, Options, Way
+from harness.model import Protocol
+from harness.network.model import Access, Direction, NetworkInterface, NextHopType, SecurityRule
+from harness.policy.compiled import Compiled
+from harness.policy.decision import Asked, Decision, DecisionKind, EffectiveRoute, Way
 from harness.policy.edge import Edge
 from harness.policy.ends import End
-from harness.policy.hops import Hops
+from harness.policy.hops import Hops, Sender
+from harness.policy.outbound import Outbound
 from harness.policy.packet import Packet
-from harness.policy.ports import Ports
-from harness.policy.tags import PLATFORM
+from harness.policy.ports import NSG_CAUSES, Judged, Ports, State
+from harness.policy.tags import PLATFORM, PLATFORM_TAGS
 from harness.policy.trail import Drop, Dropped, Trail, detached_note, nic_label
+
+_KMS_PORT = 1688
+_THROUGH_A_GATEWAY = Judged(established=False)
 
 
 class Journey:
-    """One flow through one network: :meth:`run` once, then read ``decisions``."""
+    """One flow through one network: :meth:`run` once, then read ``decisions``.
 
-    def __init__(self, network: Network, source: End, target: End, packet: Packet, options: Options) -> None:
+    ``known`` are the flows that ports know already, of an established flow.
+    """
+
+    def __init__(
+        self, view: Compiled, source: End, target: End, packet: Packet, known: frozenset[State] = frozenset()
+    ) -> None:
+        self._view = view
         self._source, self._target, self._packet = source, target, packet
-        self._options = options
         self._trail = Trail()
-        self._ports = Ports(network, self._trail, source, target)
-        self._hops = Hops(network, self._trail, options)
-        self._edge = Edge(network, self._trail)
+        self._ports = Ports(view, self._trail, source, target, known)
+        self._hops = Hops(view, self._trail)
+        self._edge = Edge(view, self._trail, self._hops)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         return tuple(self._trail.decisions)
 
+    @property
+    def outbound(self) -> Outbound | None:
+        """By what the flow's own packet left to the internet, if it did."""
+        return self._edge.outbound
+
+    def states(self) -> dict[State, tuple[SecurityRule, ...]]:
+        """What the ports have come to know of the flow."""
+        return self._ports.states()
+
     def run(self) -> Drop | None:
         """Follows the packet and its answer; where one of them ends, or None if both arrive.
 
-        Raises InputError where the snapshot cannot tell (a gateway, a virtual network that is
-        not in it, a service tag that is not known).
+        Raises InputError where the snapshot cannot tell (a virtual network that is not in it, a
+        service tag that is not known).
         """
         try:
             if not self._never_judged():
@@ -59,65 +78,132 @@ class Journey:
             why = "source and target are the same machine: the packet never leaves it"
             self._trail.allow(DecisionKind.DELIVERY, nic_label(nic), why, nic=nic)
             return True
-        outward = target.nic is None and target.address in PLATFORM
+        outward = target.nic is None and self._is_platform(nic)
         inward = source.nic is None and source.address in PLATFORM
-        if not outward and not (inward and self._options.platform_source == "exempt"):
+        if not outward and not (inward and self._view.options.platform_source == "exempt"):
             return False
+        if outward:
+            self._platform_rules(nic)
         address = target.address if outward else source.address
         why = f"{address} is Azure's own: no network security group and no user-defined route applies to it"
         self._trail.allow(DecisionKind.PLATFORM, nic_label(nic), why, nic=nic)
         return True
 
+    def _is_platform(self, nic: NetworkInterface) -> bool:
+        """Platform addresses; activation (KMS) counts as long as no custom default route takes it away."""
+        if self._target.address in PLATFORM:
+            return True
+        packet = self._packet
+        if packet.protocol is not Protocol.TCP or packet.destination_port != _KMS_PORT:
+            return False
+        if self._target.address not in PLATFORM_TAGS["azureplatformlkm"]:
+            return False
+        route = self._view.context(nic.subnet).routes.find(packet.family, packet.destination_number)
+        return route is not None and route.next_hop_type is NextHopType.INTERNET
+
+    def _platform_rules(self, nic: NetworkInterface) -> None:
+        """Only rules that name a platform tag reach platform traffic."""
+        for judge in self._view.judges(nic, Direction.OUTBOUND):
+            for compiled in judge.rules.rules:
+                rule = compiled.rule
+                if not any(tag.lower() in PLATFORM_TAGS for tag in rule.destination.tags):
+                    continue
+                if not compiled.evaluate(self._packet).matched:
+                    continue
+                label = (f"{judge.group.name}/{rule.name}", rule.id)
+                where = f"{nic_label(nic)}, network security group '{judge.group.name}'"
+                asked = Asked(judge.rules, self._packet)
+                if rule.access is Access.DENY:
+                    raise self._trail.deny(
+                        NSG_CAUSES[judge.level, Direction.OUTBOUND], DecisionKind.NSG, where,
+                        f"rule '{rule.name}' denies {self._packet} by a platform tag",
+                        object_id=judge.group.id, nic=nic, rule=label, asked=asked, packet=self._packet,
+                    )  # fmt: skip
+                break
+
     def _forward(self) -> Packet:
         """The packet as the target sees it; its addresses may have been translated."""
         if self._source.nic is not None:
-            return self._travel(self._packet, self._source.nic, self._target)
+            start = self._hops.sender(self._source.nic)
+            return self._travel(self._packet, start, self._target, [self._source.nic])
         assert self._target.nic is not None  # resolve_ends sees to it
-        self._edge.enter(self._target.nic, self._packet)
-        self._arrive(self._target.nic, self._packet, None)
-        return self._packet
+        gateway = self._edge.enter(self._target, self._packet)
+        if gateway is not None:
+            return self._travel(self._packet, gateway, self._target, [])
+        return self._arrive(self._target.nic, self._packet, None, self._target)
 
     def _return(self, arrived: Packet) -> None:
         if self._target.nic is None:
             why = "nothing in this network judges the answer: the source's port knows the flow"
             self._trail.allow(DecisionKind.STATE, "internet", why)
         elif self._source.nic is not None or self._source.address not in PLATFORM:
-            self._travel(arrived.reply(), self._target.nic, self._source)
+            start = self._hops.sender(self._target.nic)
+            self._travel(arrived.reply(), start, self._source, [self._target.nic])
 
-    def _travel(self, packet: Packet, start: NetworkInterface, goal: End) -> Packet:
-        """From the port of ``start`` to ``goal``, hop by hop; raises Dropped where it ends before."""
-        sender, passed = start, [start]
+    def _travel(self, packet: Packet, start: Sender, goal: End, passed: list[NetworkInterface]) -> Packet:
+        """From ``start`` to ``goal``, hop by hop; raises Dropped where it ends before."""
+        sender, gateways = start, 0
         while True:
-            judged = self._ports.judge(sender, Direction.OUTBOUND, packet)
+            judged = _THROUGH_A_GATEWAY
+            if sender.nic is not None:
+                judged = self._ports.judge(sender.nic, Direction.OUTBOUND, packet)
             route = self._hops.take_route(sender, packet, goal)
             if route.next_hop_type is NextHopType.INTERNET:
-                if self._trail.way is Way.RETURN:
-                    self._edge.answer_leaves(packet, passed, route)
-                    return packet
-                if goal.nic is None:
-                    self._edge.leave(packet, route)
-                    return packet
-                packet = self._edge.translate(packet, sender, goal)
-                self._edge.public_port(goal.nic, packet)
-                self._arrive(goal.nic, packet, None)
+                return self._to_internet(packet, sender, route, goal, passed)
+            if route.next_hop_type is NextHopType.SERVICE_ENDPOINT:
+                self._edge.to_service(packet, route)
                 return packet
+            if route.next_hop_type is NextHopType.VIRTUAL_NETWORK_GATEWAY:
+                beyond = self._hops.take_gateway(sender, route, packet, goal)
+                gateways += 1
+                if beyond is None:
+                    return packet
+                if gateways > len(self._view.network.gateways):
+                    raise self._edge.gateway_loop(packet, route)
+                sender = beyond
+                continue
             receiver = self._hops.next_port(sender, route, packet, goal)
             if receiver is None:
                 return packet
             self._hops.cross(sender, receiver, packet, judged)
-            if any(packet.destination == own.address for own in receiver.ip_configurations):
-                self._arrive(receiver, packet, sender)
-                return packet
+            if self._is_for(receiver, packet, goal):
+                return self._arrive(receiver, packet, sender.nic, goal)
             self._hops.check_appliance(receiver, route, passed)
-            self._ports.judge(receiver, Direction.INBOUND, packet, previous=sender)
+            self._ports.judge(receiver, Direction.INBOUND, packet, previous=sender.nic)
             passed.append(receiver)
-            sender = receiver
+            sender = self._hops.sender(receiver)
 
-    def _arrive(self, nic: NetworkInterface, packet: Packet, previous: NetworkInterface | None) -> None:
+    def _is_for(self, receiver: NetworkInterface, packet: Packet, goal: End) -> bool:
+        if goal.arrival is not None and receiver is goal.nic and packet.destination == goal.address:
+            return True
+        return any(packet.destination == own.address for own in receiver.ip_configurations)
+
+    def _to_internet(
+        self, packet: Packet, sender: Sender, route: EffectiveRoute, goal: End, passed: list[NetworkInterface]
+    ) -> Packet:
+        if self._trail.way is Way.RETURN:
+            self._edge.answer_leaves(packet, passed, route)
+            return packet
+        if goal.nic is None and goal.refusal is None:
+            self._edge.leave(packet, sender, route)
+            return packet
+        outside = self._edge.translate_source(packet, sender, goal)
+        self._edge.public_port(goal, outside)
+        assert goal.nic is not None  # public_port ends the journey where nothing is published
+        return self._arrive(goal.nic, outside, None, goal)
+
+    def _arrive(
+        self, nic: NetworkInterface, packet: Packet, previous: NetworkInterface | None, goal: End
+    ) -> Packet:
+        """The port of ``nic``, for which the packet is; its destination may be translated on the way in."""
+        if self._trail.way is Way.FORWARD and nic is goal.nic and packet.destination == goal.address:
+            inside = self._edge.translate_destination(packet, goal)
+            if inside is not packet:
+                self._ports.same_flow(packet, inside)
+                packet = inside
         self._ports.judge(nic, Direction.INBOUND, packet, previous=previous)
-        self._trail.allow(
-            DecisionKind.DELIVERY,
-            nic_label(nic),
-            f"{packet.destination} receives {packet}{detached_note(nic)}",
-            nic=nic,
-        )
+        if goal.nic is not None and nic is not goal.nic:
+            raise self._edge.wrong_machine(packet, nic, goal)
+        why = f"{packet.destination} receives {packet}{detached_note(nic)}"
+        self._trail.allow(DecisionKind.DELIVERY, nic_label(nic), why, nic=nic)
+        return packet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from harness.model import Protocol
 from harness.network.model import IPAddress
@@ -10,7 +10,7 @@ from harness.network.model import IPAddress
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Addresses as the fabric sees them, ports (None for ICMP), and the ends' ASGs (keys)."""
+    """Addresses as the fabric sees them, ports (None where the protocol has none), the ends' ASGs (keys)."""
 
     protocol: Protocol
     source: IPAddress
@@ -19,6 +19,14 @@ class Packet:
     destination_port: int | None
     source_asgs: frozenset[str] = frozenset()
     destination_asgs: frozenset[str] = frozenset()
+    family: int = field(init=False, repr=False, compare=False)
+    source_number: int = field(init=False, repr=False, compare=False)
+    destination_number: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", self.source.version)
+        object.__setattr__(self, "source_number", int(self.source))
+        object.__setattr__(self, "destination_number", int(self.destination))
 
     def reply(self) -> Packet:
         """The answer to this packet."""
@@ -32,10 +40,15 @@ class Packet:
             self.source_asgs,
         )
 
+    def towards(self, destination: IPAddress, port: int | None, asgs: frozenset[str]) -> Packet:
+        """The packet after its destination was translated."""
+        return replace(self, destination=destination, destination_port=port, destination_asgs=asgs)
+
     @property
     def key(self) -> tuple[object, ...]:
         """What flow state is kept by."""
-        return (self.protocol, self.source, self.source_port, self.destination, self.destination_port)
+        return (self.protocol, self.source_number, self.source_port,
+                self.destination_number, self.destination_port, self.family)  # fmt: skip
 
     def __str__(self) -> str:
         def end(address: IPAddress, port: int | None) -> str:

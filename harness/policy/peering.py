@@ -7,6 +7,7 @@ Azure-facts, "Routing", on peerings: not transitive, traffic only when Connected
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.model import Cause
 from harness.network.model import (
@@ -21,6 +22,15 @@ from harness.policy.security import names_addresses
 from harness.policy.tags import contains
 
 
+@dataclass(frozen=True, slots=True)
+class PeeringFault:
+    """Why one virtual network does not count another's address as its own, and by which peering."""
+
+    cause: Cause
+    peering: VirtualNetworkPeering | None
+    why: str
+
+
 def peering_between(network: Network, vnet: str, remote: str) -> VirtualNetworkPeering | None:
     """The peering that ``vnet`` has with ``remote`` (keys), whatever its state."""
     if vnet not in network.vnets:
@@ -28,36 +38,62 @@ def peering_between(network: Network, vnet: str, remote: str) -> VirtualNetworkP
     return next((peering for peering in network.vnets[vnet].peerings if peering.remote_vnet == remote), None)
 
 
+def common_peer(network: Network, one: str, other: str) -> str | None:
+    """A virtual network (key) that both are connected with: a hub, over which peering does not reach."""
+
+    def peers(vnet: str) -> set[str]:
+        return {p.remote_vnet for p in network.vnets[vnet].peerings if p.state is PeeringState.CONNECTED}
+
+    return next(iter(sorted(peers(one) & peers(other))), None)
+
+
 def peering_fault(
-    network: Network, vnet: str, remote: str
-) -> tuple[Cause, VirtualNetworkPeering | None] | None:
-    """Why ``vnet`` does not count ``remote`` as its own: the cause, and its peering if it has one."""
+    network: Network, vnet: str, remote: str, address: IPAddress | None = None
+) -> PeeringFault | None:
+    """Why ``vnet`` does not count ``remote`` (keys), or its ``address``, as its own; None where it does."""
     if vnet == remote:
         return None
+    here, there = network.vnets[vnet].name, network.vnets[remote].name
     peering = peering_between(network, vnet, remote)
     if peering is None:
-        return Cause.NO_PEERING, None
+        hub = common_peer(network, vnet, remote)
+        if hub is None:
+            return PeeringFault(
+                Cause.NO_PEERING, None, f"virtual network '{here}' has no peering with '{there}'"
+            )
+        name = network.vnets[hub].name if hub in network.vnets else hub
+        return PeeringFault(
+            Cause.NOT_TRANSITIVE,
+            None,
+            f"'{here}' and '{there}' are both peered with '{name}', not with each other,"
+            " and peering is not transitive",
+        )
+    label = f"peering '{peering.name}' of '{here}' with '{there}'"
     if peering.state is not PeeringState.CONNECTED:
-        return Cause.PEERING_NOT_CONNECTED, peering
+        return PeeringFault(
+            Cause.PEERING_NOT_CONNECTED, peering, f"{label} is {peering.state}, not Connected"
+        )
     if not peering.allow_virtual_network_access:
-        return Cause.PEERING_ACCESS_DISABLED, peering
+        return PeeringFault(
+            Cause.PEERING_ACCESS_DISABLED, peering, f"{label} does not allow virtual network access"
+        )
+    if address is not None and not contains(peering.remote_address_space, address):
+        level = f" ({peering.sync_level})" if peering.sync_level else ""
+        return PeeringFault(
+            Cause.NOT_SYNCHRONISED,
+            peering,
+            f"{label} was last synchronised{level} before '{there}' had the address {address}",
+        )
     return None
 
 
 def forwarded_traffic_refused(
-    network: Network, vnet: str, sender_vnet: str, source: IPAddress
+    peering: VirtualNetworkPeering | None, source: IPAddress
 ) -> VirtualNetworkPeering | None:
-    """The peering by which ``vnet`` drops what ``sender_vnet`` forwards but did not originate."""
-    peering = peering_between(network, vnet, sender_vnet)
+    """The receiving side's peering, where it drops what the other side forwards but did not originate."""
     if peering is None or peering.allow_forwarded_traffic:
         return None
     return None if contains(peering.remote_address_space, source) else peering
-
-
-def closed_sides(network: Network, one: str, other: str) -> tuple[VirtualNetworkPeering, ...]:
-    """The peerings between the two that do not allow virtual network access."""
-    pair = (peering_between(network, one, other), peering_between(network, other, one))
-    return tuple(peering for peering in pair if peering and not peering.allow_virtual_network_access)
 
 
 def explicitly_allowed(
@@ -75,15 +111,3 @@ def explicitly_allowed(
     if closed_in and not all(explicit_in):
         return False
     return any(explicit_out) or any(explicit_in)
-
-
-def describe_fault(network: Network, vnet: str, remote: str) -> str:
-    """:func:`peering_fault` in words."""
-    fault = peering_fault(network, vnet, remote)
-    here, there = network.vnets[vnet].name, network.vnets[remote].name
-    if fault is None or fault[1] is None:
-        return f"virtual network '{here}' has no peering with '{there}'"
-    peering = fault[1]
-    if fault[0] is Cause.PEERING_NOT_CONNECTED:
-        return f"peering '{peering.name}' of '{here}' with '{there}' is {peering.state}, not Connected"
-    return f"peering '{peering.name}' of '{here}' with '{there}' does not allow virtual network access"

@@ -1,14 +1,14 @@
-"""Effective routes of a NIC, and which of them a packet takes.
+"""Effective routes of a subnet's NICs, and which of them a packet takes.
 
-Longest prefix; on a tie user-defined before system (azure-facts, "Routing"). Not for
+Longest prefix; on a tie user-defined before gateway before system (azure-facts, "Routing"). Not for
 what lies behind a next hop (:mod:`harness.policy.journey`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from harness.errors import InputError
 from harness.network.model import (
@@ -19,9 +19,14 @@ from harness.network.model import (
     NextHopType,
     PeeringState,
     RouteSource,
+    ServiceTagRoute,
+    Subnet,
+    VirtualNetwork,
 )
+from harness.network.service_tags import ServiceTags, service_endpoint_tag
 from harness.policy.decision import EffectiveRoute, RouteState
-from harness.policy.tags import is_internet
+from harness.policy.gateways import gateway_prefixes
+from harness.policy.tags import INTERNET_SPACE
 from harness.text import plain
 
 RESERVED_4: tuple[IPNetwork, ...] = tuple(
@@ -35,35 +40,16 @@ RESERVED_6: tuple[IPNetwork, ...] = (ip_network("fc00::/7"),)
 _DEFAULT_4, _DEFAULT_6 = ip_network("0.0.0.0/0"), ip_network("::/0")
 
 
-def effective_routes(network: Network, nic: NetworkInterface) -> tuple[EffectiveRoute, ...]:
-    """The NIC's routes: system, peering, user-defined; those that lose a tie are Invalid."""
-    subnet = network.subnets[nic.subnet]
+def effective_routes(
+    network: Network, place: NetworkInterface | Subnet, service_tags: ServiceTags | None = None
+) -> tuple[EffectiveRoute, ...]:
+    """The routes of a NIC, or of the NICs of a subnet; those that lose a tie are Invalid.
+
+    Routes to a service tag appear prefix by prefix, where ``service_tags`` defines it.
+    """
+    subnet = network.subnets[place.subnet] if isinstance(place, NetworkInterface) else place
     vnet = network.vnets[subnet.vnet]
-    system = [_system(prefix, NextHopType.VNET_LOCAL) for prefix in vnet.address_space]
-    for peering in vnet.peerings:
-        if peering.state is PeeringState.CONNECTED:
-            system += [
-                replace(_system(prefix, NextHopType.VNET_PEERING),
-                        name=peering.name, id=peering.id, peer=peering.remote_vnet)
-                for prefix in peering.remote_address_space
-            ]  # fmt: skip
-    taken = {route.prefix for route in system}
-    defaults = [(_DEFAULT_4, NextHopType.INTERNET), *((prefix, NextHopType.NONE) for prefix in RESERVED_4)]
-    if any(prefix.version == 6 for prefix in vnet.address_space):
-        defaults += [
-            (_DEFAULT_6, NextHopType.INTERNET),
-            *((prefix, NextHopType.NONE) for prefix in RESERVED_6),
-        ]
     table = network.route_tables[subnet.route_table] if subnet.route_table else None
-    # a user's own default route takes the reserved ranges too: no effective route table that shows one
-    # lists the routes to None (observed in published outputs of show-effective-route-table, not documented)
-    own_defaults = {route.prefix for route in (table.routes if table else ())} & {_DEFAULT_4, _DEFAULT_6}
-    replaced = {prefix.version for prefix in own_defaults}
-    system += [
-        _system(prefix, hop)
-        for prefix, hop in defaults
-        if prefix not in taken and not (hop is NextHopType.NONE and prefix.version in replaced)
-    ]
     user = [
         EffectiveRoute(
             route.prefix,
@@ -75,10 +61,123 @@ def effective_routes(network: Network, nic: NetworkInterface) -> tuple[Effective
         )
         for route in (table.routes if table else ())
     ]
+    explicit = {route.prefix for route in user}
+    if table is not None and service_tags is not None:
+        user += _tag_routes(table.tag_routes, explicit, service_tags)
+    system = [*_system_routes(vnet, explicit), *_service_endpoints(subnet, vnet, service_tags)]
+    learned: list[EffectiveRoute] = []
+    if table is None or not table.disable_bgp_route_propagation:
+        learned = [
+            EffectiveRoute(prefix, NextHopType.VIRTUAL_NETWORK_GATEWAY, None, RouteSource.GATEWAY)
+            for prefix in gateway_prefixes(network, subnet.vnet)
+        ]
     overridden = {route.prefix for route in user}
-    return tuple(
+    preferred = [
+        route.prefix
+        for route in system
+        if route.next_hop_type
+        in (NextHopType.VNET_LOCAL, NextHopType.VNET_PEERING, NextHopType.SERVICE_ENDPOINT)
+    ]
+    # what the virtual network and its peers have is preferred even over more specific learned routes
+    learned = [
+        replace(route, state=RouteState.INVALID)
+        if route.prefix in overridden or any(_within(route.prefix, prefix) for prefix in preferred)
+        else route
+        for route in learned
+    ]
+    overridden |= {route.prefix for route in learned if route.state is RouteState.ACTIVE}
+    system = [
         replace(route, state=RouteState.INVALID) if route.prefix in overridden else route for route in system
-    ) + tuple(user)
+    ]
+    return (*system, *learned, *user)
+
+
+def _system_routes(vnet: VirtualNetwork, user: set[IPNetwork]) -> list[EffectiveRoute]:
+    system = [_system(prefix, NextHopType.VNET_LOCAL) for prefix in vnet.address_space]
+    for peering in vnet.peerings:
+        if peering.state is PeeringState.CONNECTED:
+            system += [
+                EffectiveRoute(prefix, NextHopType.VNET_PEERING, None, RouteSource.DEFAULT,
+                               name=peering.name, id=peering.id, peer=peering.remote_vnet)
+                for prefix in peering.remote_address_space
+            ]  # fmt: skip
+    taken = {route.prefix for route in system}
+    defaults = [(_DEFAULT_4, NextHopType.INTERNET), *((prefix, NextHopType.NONE) for prefix in RESERVED_4)]
+    if any(prefix.version == 6 for prefix in vnet.address_space):
+        defaults += [
+            (_DEFAULT_6, NextHopType.INTERNET),
+            *((prefix, NextHopType.NONE) for prefix in RESERVED_6),
+        ]
+    # a user's own default route takes the reserved ranges too: no effective route table that shows one
+    # lists the routes to None (observed in published outputs of show-effective-route-table, not documented)
+    replaced = {prefix.version for prefix in user & {_DEFAULT_4, _DEFAULT_6}}
+    return system + [
+        _system(prefix, hop)
+        for prefix, hop in defaults
+        if prefix not in taken and not (hop is NextHopType.NONE and prefix.version in replaced)
+    ]
+
+
+def _tag_routes(
+    routes: Iterable[ServiceTagRoute], explicit: set[IPNetwork], service_tags: ServiceTags
+) -> list[EffectiveRoute]:
+    """Routes to service tags, prefix by prefix: regional before top-level before AzureCloud."""
+    taken, found = set(explicit), []
+
+    def rank(route: ServiceTagRoute) -> tuple[bool, bool]:
+        return (route.tag.lower().startswith("azurecloud"), "." not in route.tag)
+
+    for route in sorted(routes, key=rank):
+        for prefix in _prefixes(service_tags, route.tag):
+            if prefix not in taken:
+                taken.add(prefix)
+                found.append(
+                    EffectiveRoute(
+                        prefix,
+                        route.next_hop_type,
+                        route.next_hop_ip if _fits(route.next_hop_ip, prefix) else None,
+                        RouteSource.USER,
+                        name=route.name,
+                        id=route.id,
+                    )
+                )
+    return found
+
+
+def _fits(address: IPAddress | None, prefix: IPNetwork) -> bool:
+    return address is not None and address.version == prefix.version
+
+
+def _service_endpoints(
+    subnet: Subnet, vnet: VirtualNetwork, service_tags: ServiceTags | None
+) -> Iterator[EffectiveRoute]:
+    """Where no tags file is given, a service's prefixes are not known and its routes are left out."""
+    if service_tags is None:
+        return
+    seen = set()
+    for service in subnet.service_endpoints:
+        tag = service_endpoint_tag(service, vnet.location)
+        for prefix in _prefixes(service_tags, tag) if tag else ():
+            if prefix not in seen:
+                seen.add(prefix)
+                yield EffectiveRoute(
+                    prefix, NextHopType.SERVICE_ENDPOINT, None, RouteSource.DEFAULT, name=service
+                )
+
+
+def _prefixes(service_tags: ServiceTags, tag: str) -> Iterator[IPNetwork]:
+    addresses = service_tags.addresses(tag)
+    for family, first, last in addresses or ():
+        yield from _summarised(family, first, last)
+
+
+def _summarised(family: int, first: int, last: int) -> Iterator[IPNetwork]:
+    """The prefixes that make up a range."""
+    bits, kind = (32, IPv4Network) if family == 4 else (128, IPv6Network)
+    while first <= last:
+        size = min((first & -first).bit_length() - 1 if first else bits, (last - first + 1).bit_length() - 1)
+        yield kind((first, bits - size))
+        first += 1 << size
 
 
 def select_route(routes: Iterable[EffectiveRoute], address: IPAddress) -> EffectiveRoute | None:
@@ -87,24 +186,76 @@ def select_route(routes: Iterable[EffectiveRoute], address: IPAddress) -> Effect
     return max(matching, key=lambda route: route.prefix.prefixlen, default=None)
 
 
-def route_for(network: Network, nic: NetworkInterface, address: IPAddress) -> EffectiveRoute | None:
-    """The route that a packet from ``nic`` to ``address`` takes.
+@dataclass(frozen=True, slots=True)
+class RouteLookup:
+    """The active routes of a subnet, for many lookups: one dictionary a prefix length, longest first.
 
-    Raises InputError where a route to a service tag might decide: its prefixes are not known.
+    ``undefined`` are routes to service tags that nothing defines: they might decide any public address.
     """
-    chosen = select_route(effective_routes(network, nic), address)
-    subnet = network.subnets[nic.subnet]
-    tagged = network.route_tables[subnet.route_table].tag_routes if subnet.route_table else ()
-    # service tags hold public addresses only, and none can be longer than a host's own prefix
-    decided = chosen is not None and chosen.prefix.prefixlen == address.max_prefixlen
-    if tagged and not decided and is_internet(address):
-        route = tagged[0]
-        raise InputError(
-            f"route '{plain(route.name)}' of {plain(subnet.route_table or '')} might decide where {address}"
-            f" goes, but the prefixes of the service tag '{plain(route.tag)}' are not known",
-            hint="write the prefixes themselves into the route table's snapshot to decide it",
+
+    table: str
+    by_length: Mapping[int, tuple[tuple[int, Mapping[int, EffectiveRoute]], ...]]
+    undefined: tuple[ServiceTagRoute, ...] = ()
+
+    @classmethod
+    def of(
+        cls, routes: Iterable[EffectiveRoute], undefined: tuple[ServiceTagRoute, ...] = (), table: str = ""
+    ) -> RouteLookup:
+        found: dict[int, dict[int, dict[int, EffectiveRoute]]] = {4: {}, 6: {}}
+        for route in routes:
+            if route.state is RouteState.ACTIVE:
+                shift = route.prefix.max_prefixlen - route.prefix.prefixlen
+                number = int(route.prefix.network_address) >> shift
+                found[route.prefix.version].setdefault(shift, {})[number] = route
+        return cls(
+            table, {family: tuple(sorted(lengths.items())) for family, lengths in found.items()}, undefined
         )
-    return chosen
+
+    def active(self) -> Iterator[EffectiveRoute]:
+        """Every route that can be taken, the longest prefixes first."""
+        for lengths in self.by_length.values():
+            for _, routes in lengths:
+                yield from routes.values()
+
+    def find(self, family: int, number: int) -> EffectiveRoute | None:
+        """The route for an address; raises InputError where an undefined service tag might decide."""
+        chosen = None
+        for shift, routes in self.by_length[family]:
+            chosen = routes.get(number >> shift)
+            if chosen is not None:
+                break
+        if self.undefined and INTERNET_SPACE.holds(family, number) and not (chosen and not shift):
+            # service tags hold public addresses only, and none can be longer than a host's own prefix
+            self._undefined()
+        return chosen
+
+    def _undefined(self) -> None:
+        route = self.undefined[0]
+        raise InputError(
+            f"route '{plain(route.name)}' of {plain(self.table)} might decide where the packet"
+            f" goes, but the prefixes of the service tag '{plain(route.tag)}' are not known",
+            hint="give Microsoft's service tags file (--service-tags FILE) that defines it",
+        )
+
+
+def route_lookup(network: Network, subnet: Subnet, service_tags: ServiceTags | None) -> RouteLookup:
+    """The routes of a subnet's NICs, ready for lookups."""
+    table = network.route_tables[subnet.route_table] if subnet.route_table else None
+    undefined = tuple(
+        route
+        for route in (table.tag_routes if table else ())
+        if service_tags is None or service_tags.addresses(route.tag) is None
+    )
+    routes = effective_routes(network, subnet, service_tags)
+    return RouteLookup.of(routes, undefined, table.id if table else "")
+
+
+def _within(prefix: IPNetwork, space: IPNetwork) -> bool:
+    return (
+        prefix.version == space.version
+        and prefix.prefixlen >= space.prefixlen
+        and prefix.network_address in space
+    )
 
 
 def _system(prefix: IPNetwork, hop: NextHopType) -> EffectiveRoute:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model import Cause
-from harness.network.model import Access, Network, NetworkInterface
-from harness.policy.decision import Decision, DecisionKind, EffectiveRoute, Way
+from harness.network.model import Access, IPAddress, Network, NetworkInterface
+from harness.policy.decision import Asked, Decision, DecisionKind, EffectiveRoute, Way
 from harness.policy.ends import End
 from harness.policy.packet import Packet
 
@@ -28,7 +28,7 @@ class Drop:
 
     ``packet`` is the one that rules denied, as they saw it. ``vnets`` are the virtual
     networks (keys) whose peering is at fault, if one is: the one that lacks it first.
-    ``lacking`` is the ASG membership that is missing, if one is.
+    ``lacking`` is the ASG membership that is missing, if one is. ``address`` is the one that no route led to.
     """
 
     cause: Cause | None
@@ -36,6 +36,7 @@ class Drop:
     vnets: tuple[str, str] | None = None
     packet: Packet | None = None
     lacking: Membership | None = None
+    address: IPAddress | None = None
 
 
 class Dropped(Exception):
@@ -63,9 +64,10 @@ class Trail:
         nic: NetworkInterface | None = None,
         rule: tuple[str, str] | None = None,
         route: EffectiveRoute | None = None,
+        asked: Asked | None = None,
     ) -> None:
         """``rule`` is its name (``<nsg>/<rule>``) and its id."""
-        self._record(kind, Access.ALLOW, where, why, object_id=object_id, nic=nic, rule=rule, route=route)
+        self._record(kind, Access.ALLOW, where, why, object_id, nic, rule, route, asked)
 
     def deny(
         self,
@@ -78,15 +80,15 @@ class Trail:
         nic: NetworkInterface | None = None,
         rule: tuple[str, str] | None = None,
         route: EffectiveRoute | None = None,
+        asked: Asked | None = None,
         vnets: tuple[str, str] | None = None,
         packet: Packet | None = None,
         lacking: Membership | None = None,
+        address: IPAddress | None = None,
     ) -> Dropped:
         """Records the decision; the caller raises what it returns, which ends the journey."""
-        decision = self._record(
-            kind, Access.DENY, where, why, object_id=object_id, nic=nic, rule=rule, route=route
-        )
-        return Dropped(Drop(cause, decision, vnets, packet, lacking))
+        decision = self._record(kind, Access.DENY, where, why, object_id, nic, rule, route, asked)
+        return Dropped(Drop(cause, decision, vnets, packet, lacking, address))
 
     def _record(
         self,
@@ -94,16 +96,16 @@ class Trail:
         access: Access,
         where: str,
         why: str,
-        *,
         object_id: str | None,
         nic: NetworkInterface | None,
         rule: tuple[str, str] | None,
         route: EffectiveRoute | None,
+        asked: Asked | None,
     ) -> Decision:
         name, rule_id = rule or (None, None)
         nic_id = nic.id if nic else None
         decision = Decision(
-            self.way, kind, access, where, why, object_id or nic_id, nic_id, name, rule_id, route
+            self.way, kind, access, where, why, object_id or nic_id, nic_id, name, rule_id, route, asked
         )
         self.decisions.append(decision)
         return decision

@@ -1,0 +1,223 @@
+"""A network prepared for many questions: what applies at each subnet and each NIC, resolved once.
+
+Routes, tags and rules are compiled when they are first asked and kept. A :class:`Compiled` belongs
+to one network, one set of options and one tags file; none of them changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from harness.network.gateways import VirtualNetworkGateway
+from harness.network.model import (
+    Direction,
+    IPAddress,
+    IpConfiguration,
+    Network,
+    NetworkInterface,
+    NetworkSecurityGroup,
+    PeeringState,
+    SecurityAdminRule,
+    SecurityRule,
+    VirtualNetworkPeering,
+    key,
+)
+from harness.network.service_tags import ServiceTags
+from harness.policy.decision import Options
+from harness.policy.gateways import gateway_prefixes
+from harness.policy.routing import RouteLookup, route_lookup
+from harness.policy.security import RuleList, compile_rules
+from harness.policy.tags import TagScope, tag_scope
+
+if TYPE_CHECKING:
+    from harness.policy.inbound import Publications
+
+NIC, SUBNET = "NIC", "subnet"
+DOCUMENTED = Options()
+
+ContextKey = tuple[str, str | None, tuple[str, ...]]
+"""Virtual network, route table, service endpoints: what subnets must share to see the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all subnets with the same :data:`ContextKey` have in common."""
+
+    key: ContextKey
+    vnet: str
+    routes: RouteLookup
+    scope: TagScope
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """An NSG at a NIC: where it is associated, and its rules in one direction as they apply there."""
+
+    level: str
+    group: NetworkSecurityGroup
+    rules: RuleList[SecurityRule]
+
+
+class Compiled:
+    """The answers of one network that do not depend on the packet. Keys are keys of ARM ids."""
+
+    def __init__(
+        self, network: Network, options: Options = DOCUMENTED, service_tags: ServiceTags | None = None
+    ) -> None:
+        self.network, self.options, self.service_tags = network, options, service_tags
+        self._contexts: dict[ContextKey, Context] = {}
+        self._subnet_contexts: dict[str, Context] = {}
+        self._rules: dict[tuple[str, Direction, ContextKey], RuleList[SecurityRule]] = {}
+        self._judges: dict[tuple[str | None, str, Direction], tuple[Judge, ...]] = {}
+        self._admin: dict[tuple[str, Direction], RuleList[SecurityAdminRule] | None] = {}
+
+    def vnet_of(self, nic: NetworkInterface) -> str:
+        return self.network.subnets[nic.subnet].vnet
+
+    def context(self, subnet: str) -> Context:
+        """What applies to the NICs of ``subnet``."""
+        found = self._subnet_contexts.get(subnet)
+        if found is None:
+            found = self._subnet_contexts[subnet] = self._context(subnet)
+        return found
+
+    def _context(self, name: str) -> Context:
+        subnet = self.network.subnets[name]
+        identity = (subnet.vnet, subnet.route_table, subnet.service_endpoints)
+        found = self._contexts.get(identity)
+        if found is None:
+            found = self._contexts[identity] = Context(
+                identity,
+                subnet.vnet,
+                route_lookup(self.network, subnet, self.service_tags),
+                tag_scope(
+                    self.network, subnet, gateway_prefixes(self.network, subnet.vnet), self.service_tags
+                ),
+            )
+        return found
+
+    def judges(self, nic: NetworkInterface, direction: Direction) -> tuple[Judge, ...]:
+        """The NSGs that judge, in order: NIC then subnet outward, subnet then NIC inward."""
+        identity = (nic.nsg, nic.subnet, direction)
+        found = self._judges.get(identity)
+        if found is None:
+            names = [(NIC, nic.nsg), (SUBNET, self.network.subnets[nic.subnet].nsg)]
+            if direction is Direction.INBOUND:
+                names.reverse()
+            found = self._judges[identity] = tuple(
+                Judge(level, self.network.nsgs[name], self.rules(name, direction, nic.subnet))
+                for level, name in names
+                if name is not None
+            )
+        return found
+
+    def rules(self, nsg: str, direction: Direction, subnet: str) -> RuleList[SecurityRule]:
+        """The rules of an NSG in one direction, as they apply in ``subnet``."""
+        context = self.context(subnet)
+        identity = (nsg, direction, context.key)
+        found = self._rules.get(identity)
+        if found is None:
+            group = self.network.nsgs[nsg]
+            label = f"network security group '{group.name}'"
+            found = self._rules[identity] = compile_rules(label, group.ordered(direction), context.scope)
+        return found
+
+    def admin_rules(self, subnet: str, direction: Direction) -> RuleList[SecurityAdminRule] | None:
+        """The security admin rules for the virtual network of ``subnet``; None where there are none."""
+        vnet = self.network.subnets[subnet].vnet
+        if vnet not in self.network.admin_rules:
+            return None
+        identity = (vnet, direction)
+        if identity not in self._admin:
+            rules = [rule for rule in self.network.admin_rules[vnet] if rule.direction is direction]
+            scope = self.context(subnet).scope
+            self._admin[identity] = compile_rules("the security admin rules", rules, scope) if rules else None
+        return self._admin[identity]
+
+    def holder(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
+        """The NIC that has a private address in a virtual network."""
+        found = self._holders.get((vnet, address))
+        return found[0] if found is not None else None
+
+    def configuration(self, vnet: str, address: IPAddress) -> IpConfiguration | None:
+        found = self._holders.get((vnet, address))
+        return found[1] if found is not None else None
+
+    @cached_property
+    def _holders(self) -> dict[tuple[str, IPAddress], tuple[NetworkInterface, IpConfiguration]]:
+        return {
+            (self.vnet_of(nic), configuration.address): (nic, configuration)
+            for nic in self.network.nics.values()
+            for configuration in nic.ip_configurations
+        }
+
+    @cached_property
+    def configurations(self) -> dict[str, tuple[NetworkInterface, IpConfiguration]]:
+        """IP configurations by key."""
+        return {
+            key(configuration.id): (nic, configuration)
+            for nic in self.network.nics.values()
+            for configuration in nic.ip_configurations
+        }
+
+    @cached_property
+    def _peerings(self) -> dict[tuple[str, str], VirtualNetworkPeering]:
+        return {
+            (name, peering.remote_vnet): peering
+            for name, vnet in self.network.vnets.items()
+            for peering in vnet.peerings
+        }
+
+    def peering(self, vnet: str, remote: str) -> VirtualNetworkPeering | None:
+        """The peering that ``vnet`` has with ``remote``, whatever its state."""
+        return self._peerings.get((vnet, remote))
+
+    @cached_property
+    def publications(self) -> Publications:
+        """What is reached by an address that no NIC has itself."""
+        from harness.policy.inbound import Publications
+
+        return Publications(self)
+
+    def within_reach(self, vnet: str) -> tuple[str, ...]:
+        """The virtual network itself and its connected peers."""
+        peers = (
+            p.remote_vnet for p in self.network.vnets[vnet].peerings if p.state is PeeringState.CONNECTED
+        )
+        return (vnet, *peers)
+
+    def appliance(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
+        """The NIC within reach that has a next hop's address, or is behind a load balancer that has it."""
+        for place in self.within_reach(vnet):
+            receiver = self.holder(place, address)
+            if receiver is not None:
+                return receiver
+            behind = self.publications.appliances(place, address)
+            if behind:
+                return behind[0].nic
+        return None
+
+    def gateway_subnet(self, gateway: VirtualNetworkGateway) -> str | None:
+        """The subnet (key) whose route table steers what comes in by a gateway; None if it is not there."""
+        subnets = self.network.vnets[gateway.vnet].subnets
+        return next((n for n in subnets if self.network.subnets[n].name.lower() == "gatewaysubnet"), None)
+
+
+_KEPT = 2
+_recent: list[Compiled] = []
+
+
+def compiled(
+    network: Network, options: Options = DOCUMENTED, service_tags: ServiceTags | None = None
+) -> Compiled:
+    """The :class:`Compiled` of a network; the last ones asked for are kept."""
+    for place, found in enumerate(_recent):
+        if found.network is network and found.options == options and found.service_tags is service_tags:
+            if place:
+                _recent.insert(0, _recent.pop(place))
+            return found
+    _recent.insert(0, Compiled(network, options, service_tags))
+    del _recent[_KEPT:]
+    return _recent[0]
