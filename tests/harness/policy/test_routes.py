@@ -86,10 +86,12 @@ def test_unused_address_is_silent() -> None:
     assert "10.0.2.99" in (found.deciding.why if found.deciding else "")
 
 
-def test_gateway_and_service_tag_routes_are_said_not_to_be_told() -> None:
-    gateway = routed(route("vpn", "192.168.0.0/16", "VirtualNetworkGateway"))
-    with pytest.raises(InputError, match="gateway"):
-        ask(gateway, "web-01", "192.168.1.1")
+def test_route_to_a_gateway_that_is_not_there() -> None:
+    found = ask(routed(route("vpn", "192.168.0.0/16", "VirtualNetworkGateway")), "web-01", "192.168.1.1")
+    assert found.cause is Cause.NO_GATEWAY
+
+
+def test_service_tag_routes_cannot_be_told_without_a_tags_file() -> None:
     tagged = routed(route("storage", "Storage.WestEurope", "Internet"))
     with pytest.raises(InputError, match=r"Storage\.WestEurope"):
         ask(tagged, "web-01", "198.51.100.1", 443)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.errors import InputError
 from harness.model import Cause
 from harness.network.model import Access, Network
-from harness.policy.decision import DecisionKind, Options, Way
+from harness.policy.decision import DecisionKind, Explanation, Options, Way
 from tests.harness.network.builders import (
     arm_id,
     asg,
@@ -203,23 +205,31 @@ def test_default_deny_names_the_default_rule() -> None:
     assert (found.cause, found.rule) == (Cause.DEFAULT_DENY, "n/DenyAllOutBound")
 
 
-@pytest.mark.parametrize("tag", ["Storage", "Sql.WestEurope", "VIRTUAL_NETWORK", "AzurePlatformDNS"])
+@pytest.mark.parametrize("tag", ["Storage", "Sql.WestEurope", "NoSuchTag"])
 def test_unknown_tag_is_an_error_only_where_it_could_decide(tag: str) -> None:
-    net = tiers(
-        nsg("n", rule("by-tag", 100, "Deny", ports="1433", source=tag, protocol="Tcp")), nsgs={"db": "n"}
-    )
+    by_tag = rule("by-tag", 100, "Deny", ports="1433", source=tag, protocol="Tcp")
+    net = tiers(nsg("n", by_tag), public_ip("p", "203.0.113.7"), db={"nsg": "n", "public_ip": "p"})
+    # no tag holds private addresses, whatever it is
+    assert ask(net, "web-01", "db-01").allowed
     with pytest.raises(InputError) as raised:
-        ask(net, "web-01", "db-01")
-    for word in ("by-tag", "'n'", tag):
+        ask(net, CLIENT, "db-01")
+    for word in ("by-tag", "'n'", tag, "--service-tags"):
         assert word in str(raised.value)
-    assert ask(net, "web-01", "db-01", 80).allowed
-    assert ask(net, "web-01", "db-01", protocol=UDP).allowed
-    other_side = rule("by-tag", 100, "Deny", source=tag, destination="10.0.9.0/24")
-    assert ask(tiers(nsg("n", other_side), nsgs={"db": "n"}), "web-01", "db-01").allowed
+    assert ask(net, CLIENT, "db-01", 80).rule == "n/DenyAllInBound"
+    assert ask(net, CLIENT, "db-01", protocol=UDP).rule == "n/DenyAllInBound"
+    assert published(rule("by-tag", 100, "Deny", source=tag, destination="10.0.9.0/24")).rule == DEFAULT
     earlier = (rule("allow", 100, "Allow"), rule("by-tag", 200, "Deny", source=tag))
-    assert ask(tiers(nsg("n", *earlier), nsgs={"db": "n"}), "web-01", "db-01").allowed
-    mixed = rule("by-tag", 100, "Deny", source=[tag, "10.0.1.4"])
-    assert ask(tiers(nsg("n", mixed), nsgs={"db": "n"}), "web-01", "db-01").rule == "n/by-tag"
+    assert published(*earlier).allowed
+    assert published(rule("by-tag", 100, "Deny", source=[tag, CLIENT])).rule == "n/by-tag"
+
+
+CLIENT, DEFAULT = "198.51.100.9", "n/DenyAllInBound"
+
+
+def published(*rules: Any) -> Explanation:
+    """What becomes of a client on the internet that asks db-01 with these rules."""
+    net = tiers(nsg("n", *rules), public_ip("p", "203.0.113.7"), db={"nsg": "n", "public_ip": "p"})
+    return ask(net, CLIENT, "db-01")
 
 
 # -- tags -----------------------------------------------------------------------------------
