@@ -71,7 +71,7 @@ class Compiled:
         self._subnet_contexts: dict[str, Context] = {}
         self._rules: dict[tuple[str, Direction, ContextKey], RuleList[SecurityRule]] = {}
         self._judges: dict[tuple[str | None, str, Direction], tuple[Judge, ...]] = {}
-        self._admin: dict[tuple[str, Direction], RuleList[SecurityAdminRule] | None] = {}
+        self._admin: dict[tuple[ContextKey, Direction], RuleList[SecurityAdminRule] | None] = {}
 
     def vnet_of(self, nic: NetworkInterface) -> str:
         return self.network.subnets[nic.subnet].vnet
@@ -129,11 +129,13 @@ class Compiled:
         vnet = self.network.subnets[subnet].vnet
         if vnet not in self.network.admin_rules:
             return None
-        identity = (vnet, direction)
+        context = self.context(subnet)
+        identity = (context.key, direction)
         if identity not in self._admin:
             rules = [rule for rule in self.network.admin_rules[vnet] if rule.direction is direction]
-            scope = self.context(subnet).scope
-            self._admin[identity] = compile_rules("the security admin rules", rules, scope) if rules else None
+            self._admin[identity] = (
+                compile_rules("the security admin rules", rules, context.scope) if rules else None
+            )
         return self._admin[identity]
 
     def holder(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
