@@ -7,6 +7,7 @@ so the applier needs neither YAML nor pydantic. Not for the network itself (``ha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,6 +77,13 @@ def load_content(path: Path) -> LabContent:
     if path.suffix.lower() == ".json" or read_text(path).lstrip("\ufeff \t\r\n").startswith("{"):
         return _from_snapshot(path)
     return _from_lab_file(path)
+
+
+def network_of_lab_file(path: Path) -> list[dict[str, Any]] | None:
+    """The ARM resources of a lab file, None for any other file (entry point ``azreach.networks``)."""
+    if re.search(r"^vnets\s*:", read_text(path), re.MULTILINE) is None:
+        return None
+    return _from_lab_file(path).resources
 
 
 def _from_lab_file(path: Path) -> LabContent:

@@ -17,6 +17,11 @@ def resource_type(arm_id: str) -> str | None:
     return "/".join([segments[0], *segments[1::2]])
 
 
+def kind_of(arm_id: str) -> str:
+    """The resource type in the form in which types are compared; empty where the id has none."""
+    return (resource_type(arm_id) or "").lower()
+
+
 def parent(arm_id: str) -> str:
     """The id of the resource that a child resource belongs to."""
     return arm_id.rstrip("/").rsplit("/", 2)[0]
@@ -29,6 +34,13 @@ def segment(arm_id: str, name: str) -> str | None:
         if label.lower() == name.lower() and value:
             return value
     return None
+
+
+def machine_name(arm_id: str) -> str:
+    """A VM's name: the last segment; ``set_0`` for instance 0 of a scale set, as Azure names it."""
+    last = arm_id.rstrip("/").rpartition("/")[2]
+    scale_set = segment(arm_id, "virtualMachineScaleSets")
+    return f"{scale_set}_{last}" if scale_set else last
 
 
 def _last_provider(arm_id: str) -> tuple[str, str, str]:

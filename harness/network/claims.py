@@ -7,33 +7,44 @@ on, or says which two objects contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
+from typing import NamedTuple
 
 from harness.errors import SnapshotError
-from harness.network.model import key
+from harness.network.fields import Fields
+from harness.network.words import key
 from harness.text import plain
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """``owner`` has ``value`` (ids); ``place`` is the property that says so."""
+class Claim(NamedTuple):
+    """``owner`` has ``value`` (ids); the property ``name`` of ``fields`` says so."""
 
     owner: str
     value: str
-    place: str
+    fields: Fields
+    name: str
+
+    @property
+    def place(self) -> str:
+        return self.fields.at(self.name)
 
 
-@dataclass(slots=True)
 class Claims:
     """Claims of one association; ``owner_kind`` and ``value_kind`` name the two in messages."""
 
-    owner_kind: str
-    value_kind: str
-    claims: list[Claim] = field(default_factory=list)
+    def __init__(self, owner_kind: str, value_kind: str) -> None:
+        self.owner_kind = owner_kind
+        self.value_kind = value_kind
+        self.claims: list[Claim] = []
 
-    def add(self, owner: str, value: str, place: str) -> None:
-        self.claims.append(Claim(owner, value, place))
+    def add(self, owner: str, value: str, fields: Fields, name: str) -> None:
+        self.claims.append(Claim(owner, value, fields, name))
+
+    def where(self, keep: Callable[[Claim], bool]) -> Claims:
+        """Those that pass: for lists that may name what a snapshot leaves out."""
+        kept = Claims(self.owner_kind, self.value_kind)
+        kept.claims = [claim for claim in self.claims if keep(claim)]
+        return kept
 
     def settle(
         self,
@@ -42,35 +53,37 @@ class Claims:
         *,
         one_owner: bool = False,
     ) -> dict[str, str]:
-        """Key of the owner -> id of its value.
+        """Key of the owner -> key of its value.
 
         ``owners`` and ``values`` hold the keys that exist (None: not asked); with
         ``one_owner`` a value belongs to at most one owner.
         """
-        settled: dict[str, Claim] = {}
-        owned: dict[str, Claim] = {}
+        settled: dict[str, tuple[str, Claim]] = {}
+        owned: dict[str, tuple[str, Claim]] = {}
         for claim in self.claims:
             owner, value = key(claim.owner), key(claim.value)
             if values is not None and value not in values:
-                raise _missing(claim, claim.value, self.value_kind)
+                raise missing(claim.fields, claim.name, self.value_kind, claim.value)
             if owners is not None and owner not in owners:
-                raise _missing(claim, claim.owner, self.owner_kind)
-            other = settled.setdefault(owner, claim)
-            if key(other.value) != value:
+                raise missing(claim.fields, claim.name, self.owner_kind, claim.owner)
+            other_value, other = settled.setdefault(owner, (value, claim))
+            if other_value != value:
                 raise _contradiction(
                     claim, other, f"{self.value_kind} of {plain(claim.owner)}", claim.value, other.value
                 )
-            first = owned.setdefault(value, claim)
-            if one_owner and key(first.owner) != owner:
-                raise _contradiction(
-                    claim, first, f"{self.owner_kind} of {plain(claim.value)}", claim.owner, first.owner
-                )
-        return {owner: claim.value for owner, claim in settled.items()}
+            if one_owner:
+                first_owner, first = owned.setdefault(value, (owner, claim))
+                if first_owner != owner:
+                    raise _contradiction(
+                        claim, first, f"{self.owner_kind} of {plain(claim.value)}", claim.owner, first.owner
+                    )
+        return {owner: value for owner, (value, _) in settled.items()}
 
 
-def _missing(claim: Claim, arm_id: str, kind: str) -> SnapshotError:
+def missing(fields: Fields, name: str, kind: str, arm_id: str) -> SnapshotError:
+    """The error for a reference to what the snapshot does not hold; names both."""
     return SnapshotError(
-        f"{claim.place}: refers to {kind} {plain(arm_id)}, which is not in the snapshot",
+        f"{fields.at(name)}: refers to {kind} {plain(arm_id)}, which is not in the snapshot",
         hint="add that resource to the snapshot, or remove the reference",
     )
 

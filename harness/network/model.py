@@ -73,13 +73,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A user-defined route. ``next_hop_ip`` is set for VirtualAppliance only."""
+    """A user-defined route. ``next_hop_ip`` is set for VirtualAppliance only.
+
+    ``other_next_hops``: the further appliances of a VirtualApplianceEcmp route, which is kept as one
+    of type VirtualAppliance to the first.
+    """
 
     id: str
     name: str
     prefix: IPNetwork
     next_hop_type: NextHopType
     next_hop_ip: IPAddress | None = None
+    other_next_hops: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class ServiceTagRoute:
     tag: str
     next_hop_type: NextHopType
     next_hop_ip: IPAddress | None = None
+    other_next_hops: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +207,8 @@ class Network:
     """Everything by :func:`key` of its ARM id.
 
     ``admin_rules``: per virtual network (key) the security admin rules that are for it, by priority.
-    ``unmodelled`` lists (type, id) that no loader knows.
+    ``unmodelled`` lists (type, id) of what the loaders leave out: types that they do not know, and objects
+    that the model has no place for, such as an IP configuration that is a block of addresses.
     """
 
     vnets: Mapping[str, VirtualNetwork] = field(default_factory=dict)
@@ -233,4 +240,11 @@ class Network:
 
     def vms_named(self, name: str) -> tuple[VirtualMachine, ...]:
         """VMs of that name (Azure compares without regard to case); several resource groups may have one."""
-        return tuple(vm for vm in self.vms.values() if vm.name.lower() == name.lower())
+        return self._named.get(name.lower(), ())
+
+    @cached_property
+    def _named(self) -> Mapping[str, tuple[VirtualMachine, ...]]:
+        found: dict[str, tuple[VirtualMachine, ...]] = {}
+        for vm in self.vms.values():
+            found[vm.name.lower()] = (*found.get(vm.name.lower(), ()), vm)
+        return found

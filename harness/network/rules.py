@@ -1,28 +1,29 @@
-"""Security rules and user-defined routes out of their ARM bodies, and the six default rules.
+"""Security rules out of their ARM bodies, and the six default rules.
 
-Default rules: azure-facts "NSG", table of the API's DefaultSecurityRuleList. Not for what a
-rule does to a packet (:mod:`harness.policy.security`).
+Of network security groups, of classic ones and of Azure Virtual Network Manager. Default rules:
+azure-facts "NSG", table of the API's DefaultSecurityRuleList. Not for what a rule does to a packet
+(:mod:`harness.policy.security`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from functools import lru_cache
 
 from harness.errors import SnapshotError
-from harness.network.fields import Fields, shown
-from harness.network.model import (
+from harness.network.fields import REMEMBERED, Fields, parsed_ports, parsed_prefix, shown
+from harness.network.security import SecurityAdminRule, SecurityRule
+from harness.network.words import (
     ANY_PORT,
     Access,
     AddressSelector,
+    AdminAccess,
     Direction,
     IPNetwork,
-    NextHopType,
     PortRange,
-    Route,
     RuleProtocol,
-    SecurityRule,
-    ServiceTagRoute,
     key,
 )
 from harness.text import plain
@@ -30,14 +31,30 @@ from harness.text import plain
 VIRTUAL_NETWORK = "VirtualNetwork"
 INTERNET = "Internet"
 AZURE_LOAD_BALANCER = "AzureLoadBalancer"
-_CANONICAL_TAGS = {tag.lower(): tag for tag in (VIRTUAL_NETWORK, INTERNET, AZURE_LOAD_BALANCER)}
+_CANONICAL_TAGS = {tag.lower(): tag for tag in (VIRTUAL_NETWORK, INTERNET, AZURE_LOAD_BALANCER)} | {
+    # as classic groups spell them
+    "virtual_network": VIRTUAL_NETWORK,
+    "azure_loadbalancer": AZURE_LOAD_BALANCER,
+}
 
-_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+TAG = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _ANY_ADDRESS = frozenset({"*", "any"})
 
 CUSTOM_PRIORITIES = (100, 4096)
+ADMIN_PRIORITIES = (1, 4096)
+"""Of security admin rules (the SDK's range)."""
 
 _ANYTHING = AddressSelector(any=True)
+_EVERY_PORT = (ANY_PORT,)
+_ADDRESS_NAMES = {
+    side: (f"{side}AddressPrefix", f"{side}AddressPrefixes", f"{side}ApplicationSecurityGroups")
+    for side in ("source", "destination")
+}
+_PORT_NAMES = {side: (f"{side}PortRange", f"{side}PortRanges") for side in ("source", "destination")}
+_PROTOCOLS = {word.value.lower(): word for word in RuleProtocol} | {
+    "any": RuleProtocol.ANY,
+    "all": RuleProtocol.ANY,
+}
 _DEFAULT_RULES: tuple[tuple[str, Direction, int, AddressSelector, AddressSelector, Access], ...] = tuple(
     (name, direction, priority, _ANYTHING if source == "*" else AddressSelector(tags=(source,)),
      _ANYTHING if target == "*" else AddressSelector(tags=(target,)), access)
@@ -75,13 +92,37 @@ def default_rules(nsg_id: str) -> tuple[SecurityRule, ...]:
 def security_rule(rule_id: str, name: str, body: Fields, *, default: bool) -> SecurityRule:
     """One rule from its ``properties``."""
     # hidden and future default rules lie anywhere above the custom range
-    low, high = (CUSTOM_PRIORITIES[1] + 1, 65535) if default else CUSTOM_PRIORITIES
+    priorities = (CUSTOM_PRIORITIES[1] + 1, 65535) if default else CUSTOM_PRIORITIES
+    return _rule(rule_id, name, body, ("direction", "access"), priorities, default)
+
+
+def classic_rule(rule_id: str, name: str, body: Fields) -> SecurityRule | None:
+    """One rule of a classic group, None for a default one.
+
+    Classic default rules have other names (``ALLOW VNET INBOUND``) and say the same as the six of
+    :func:`default_rules`, which every group gets.
+    """
+    if body.flag("isDefault", default=False):
+        return None
+    return _rule(rule_id, name, body, ("type", "action"), CUSTOM_PRIORITIES, default=False)
+
+
+def _rule(
+    rule_id: str,
+    name: str,
+    body: Fields,
+    words: tuple[str, str],
+    priorities: tuple[int, int],
+    default: bool,
+) -> SecurityRule:
+    """``words``: the properties that hold direction and access."""
+    direction, access = words
     return SecurityRule(
         id=rule_id,
         name=name,
-        direction=body.word("direction", Direction),
-        priority=body.integer("priority", low, high),
-        access=body.word("access", Access),
+        direction=body.word(direction, Direction),
+        priority=body.integer("priority", *priorities),
+        access=body.word(access, Access),
         protocol=_protocol(body),
         source=_selector(body, "source"),
         source_ports=_ports(body, "source"),
@@ -89,6 +130,67 @@ def security_rule(rule_id: str, name: str, body: Fields, *, default: bool) -> Se
         destination_ports=_ports(body, "destination"),
         default=default,
     )
+
+
+GroupSpace = Callable[[Fields, str], tuple[IPNetwork, ...]]
+"""The address space of the network group that a property of some fields names."""
+
+
+class _PrefixType(StrEnum):
+    """``addressPrefixType`` of a security admin rule's address."""
+
+    IP_PREFIX = "IPPrefix"
+    SERVICE_TAG = "ServiceTag"
+    NETWORK_GROUP = "NetworkGroup"
+
+
+def admin_rule(
+    rule_id: str,
+    name: str,
+    body: Fields,
+    *,
+    default: bool,
+    group: GroupSpace,
+) -> SecurityAdminRule:
+    """One security admin rule from its ``properties``; ``group`` knows network groups."""
+    return SecurityAdminRule(
+        id=rule_id,
+        name=name,
+        direction=body.word("direction", Direction),
+        priority=body.integer("priority", *((1, 65535) if default else ADMIN_PRIORITIES)),
+        access=body.word("access", AdminAccess),
+        protocol=_protocol(body),
+        source=_admin_selector(body, "sources", group),
+        source_ports=_admin_ports(body, "sourcePortRanges"),
+        destination=_admin_selector(body, "destinations", group),
+        destination_ports=_admin_ports(body, "destinationPortRanges"),
+    )
+
+
+def _admin_selector(body: Fields, name: str, group: GroupSpace) -> AddressSelector:
+    """An address list; one that is absent or empty means any."""
+    found = list[AddressSelector]()
+    for item in body.objects(name):
+        text = item.text("addressPrefix")
+        stated = item.word("addressPrefixType", _PrefixType) if item.has("addressPrefixType") else None
+        if stated is _PrefixType.NETWORK_GROUP:
+            found.append(AddressSelector(prefixes=group(item, "addressPrefix")))
+        elif stated is _PrefixType.SERVICE_TAG and not TAG.fullmatch(text):
+            item.fail("addressPrefix", f"'{shown(text)}' is no service tag")
+        else:
+            selector = _selected(text)
+            if selector is None or (stated is _PrefixType.IP_PREFIX and selector.tags):
+                item.fail("addressPrefix", f"'{shown(text)}' is no address prefix")
+            found.append(selector)
+    if not found or any(selector.any for selector in found):
+        return _ANYTHING
+    return _union(found)
+
+
+def _admin_ports(body: Fields, name: str) -> tuple[PortRange, ...]:
+    texts = body.texts(name)
+    ranges = tuple(body.parse_ports(f"{name}[{number}]", text) for number, text in enumerate(texts))
+    return ranges or _EVERY_PORT
 
 
 def ordered_rules(
@@ -106,65 +208,75 @@ def ordered_rules(
                 f"{origin}: {plain(nsg_id)}: rules '{shown(other.name)}' and '{shown(rule.name)}' have"
                 f" the same priority {rule.priority} and direction {rule.direction}"
             )
-    return tuple(sorted(rules, key=lambda rule: (rule.direction, rule.priority)))
-
-
-def route(route_id: str, name: str, body: Fields) -> Route | ServiceTagRoute:
-    """One user-defined route from its ``properties``."""
-    text = body.text("addressPrefix")
-    hop = body.word("nextHopType", NextHopType)
-    if hop is NextHopType.VNET_PEERING:
-        body.fail("nextHopType", "a user-defined route cannot have VNetPeering as its next hop")
-    address = None
-    if hop is NextHopType.VIRTUAL_APPLIANCE:
-        address = body.address("nextHopIpAddress")
-    elif (stray := body.optional_text("nextHopIpAddress")) is not None:
-        body.parse_address("nextHopIpAddress", stray)
-    if _TAG.fullmatch(text):
-        return ServiceTagRoute(route_id, name, text, hop, address)
-    prefix = body.parse_prefix("addressPrefix", text)
-    if address is not None and address.version != prefix.version:
-        body.fail("nextHopIpAddress", f"'{address}' is of another address family than {prefix}")
-    return Route(route_id, name, prefix, hop, address)
+    return tuple(seen[place] for place in sorted(seen))
 
 
 def _protocol(body: Fields) -> RuleProtocol:
-    if body.text("protocol").lower() in ("any", "all"):
-        return RuleProtocol.ANY
-    return body.word("protocol", RuleProtocol)
+    """``protocol``, with the other words that Azure has for any."""
+    protocol = _PROTOCOLS.get(body.text("protocol").lower())
+    return body.word("protocol", RuleProtocol) if protocol is None else protocol
 
 
 def _selector(body: Fields, side: str) -> AddressSelector:
-    any_address, prefixes, tags = False, list[IPNetwork](), list[str]()
-    for name, text in _both(body, f"{side}AddressPrefix", f"{side}AddressPrefixes"):
-        if text.lower() in _ANY_ADDRESS:
-            any_address = True
-        elif _TAG.fullmatch(text):
-            tags.append(_CANONICAL_TAGS.get(text.lower(), text))
-        else:
-            prefixes.append(body.parse_prefix(name, text))
-    groups = f"{side}ApplicationSecurityGroups"
-    asgs = tuple(key(asg) for asg in body.references(groups))
-    if asgs and (any_address or prefixes or tags):
+    singular, plural, groups = _ADDRESS_NAMES[side]
+    asgs = tuple(key(asg) for asg in body.references(groups)) if body.has(groups) else ()
+    found = list[AddressSelector]()
+    for number, text in enumerate(_both(body, singular, plural)):
+        selector = _selected(text)
+        if selector is None:
+            place = _place(body, singular, plural, number)
+            body.fail(place, f"'{shown(text)}' is no address prefix")
+        found.append(selector)
+    if asgs and found:
         body.fail(groups, "a rule cannot have address prefixes and application security groups on one side")
-    if not (asgs or any_address or prefixes or tags):
-        body.fail(
-            f"{side}AddressPrefix", "the rule names no address, prefix, tag or application security group"
-        )
-    return AddressSelector(any_address, tuple(prefixes), tuple(dict.fromkeys(tags)), asgs)
+    if asgs:
+        return AddressSelector(asgs=asgs)
+    if not found:
+        body.fail(singular, "the rule names no address, prefix, tag or application security group")
+    return found[0] if len(found) == 1 else _union(found)
+
+
+def _union(selectors: Sequence[AddressSelector]) -> AddressSelector:
+    return AddressSelector(
+        any(item.any for item in selectors),
+        tuple(prefix for item in selectors for prefix in item.prefixes),
+        tuple(dict.fromkeys(tag for item in selectors for tag in item.tags)),
+    )
+
+
+@lru_cache(REMEMBERED)
+def _selected(text: str) -> AddressSelector | None:
+    """What one text selects: any address, a tag or a prefix; None where it is none of them."""
+    if text.lower() in _ANY_ADDRESS:
+        return _ANYTHING
+    if TAG.fullmatch(text):
+        return AddressSelector(tags=(_CANONICAL_TAGS.get(text.lower(), text),))
+    prefix = parsed_prefix(text)
+    return None if prefix is None else AddressSelector(prefixes=(prefix,))
 
 
 def _ports(body: Fields, side: str) -> tuple[PortRange, ...]:
-    ranges = tuple(
-        body.parse_ports(name, text) for name, text in _both(body, f"{side}PortRange", f"{side}PortRanges")
-    )
-    if not ranges:
-        body.fail(f"{side}PortRange", "the rule names no port or port range")
-    return ranges
+    singular, plural = _PORT_NAMES[side]
+    texts = _both(body, singular, plural)
+    if not texts:
+        body.fail(singular, "the rule names no port or port range")
+    ranges = list[PortRange]()
+    for number, text in enumerate(texts):
+        ports = parsed_ports(text)
+        if ports is None:
+            ports = body.parse_ports(_place(body, singular, plural, number), text)
+        ranges.append(ports)
+    return tuple(ranges)
 
 
-def _both(body: Fields, singular: str, plural: str) -> list[tuple[str, str]]:
+def _both(body: Fields, singular: str, plural: str) -> tuple[str, ...]:
     """ARM fills either the singular or the plural property and leaves the other empty."""
-    one = body.optional_text(singular)
-    found = [(singular, one)] if one is not None else []
-    return found + [(f"{plural}[{i}]", text) for i, text in enumerate(body.texts(plural))]
+    one, many = body.optional_text(singular), body.texts(plural)
+    return many if one is None else (one, *many)
+
+
+def _place(body: Fields, singular: str, plural: str, number: int) -> str:
+    """Where one of those texts stands; only errors need to know."""
+    if body.optional_text(singular) is None:
+        return f"{plural}[{number}]"
+    return f"{plural}[{number - 1}]" if number else singular

@@ -204,3 +204,187 @@ def public_ip(name: str, address: str | None, sku: str = "Standard") -> Resource
 def network(*resources: Resource | list[Resource]) -> Network:
     flat = [item for entry in resources for item in (entry if isinstance(entry, list) else [entry])]
     return network_from_resources(flat, "test")
+
+
+# -- edges ----------------------------------------------------------------------------------------
+
+
+def child(owner: str, kind: str, name: str, **properties: Any) -> Resource:
+    """A child as it stands inside its parent."""
+    return {"id": f"{owner}/{kind}/{name}", "name": name, "properties": properties}
+
+
+def configuration_id(nic: str, number: int = 1) -> str:
+    return f"{nic_id(nic)}/ipConfigurations/ipconfig{number}"
+
+
+def public_ip_prefix(name: str, prefix: str | None, **properties: Any) -> Resource:
+    body = {"ipPrefix": prefix} if prefix else {}
+    return resource(
+        arm_id("publicIPPrefixes", name), "Microsoft.Network/publicIPPrefixes", body | properties,
+        sku={"name": "Standard"},
+    )  # fmt: skip
+
+
+def nat_gateway(name: str, **properties: Any) -> Resource:
+    return resource(
+        arm_id("natGateways", name), "Microsoft.Network/natGateways", properties, sku={"name": "Standard"}
+    )
+
+
+def load_balancer_id(name: str) -> str:
+    return arm_id("loadBalancers", name)
+
+
+def load_balancer(name: str, sku: str | None = "Standard", **children: list[Resource]) -> Resource:
+    """``children``: lists of :func:`child` by the name of their list."""
+    more = {} if sku is None else {"sku": {"name": sku, "tier": "Regional"}}
+    return resource(load_balancer_id(name), "Microsoft.Network/loadBalancers", dict(children), **more)
+
+
+def gateway(name: str, vnet: str, kind: str = "Vpn") -> Resource:
+    """A virtual network gateway in ``vnet``/GatewaySubnet."""
+    identity = arm_id("virtualNetworkGateways", name)
+    place = child(identity, "ipConfigurations", "default", subnet=ref(subnet_id(f"{vnet}/GatewaySubnet")))
+    return resource(
+        identity,
+        "Microsoft.Network/virtualNetworkGateways",
+        {"gatewayType": kind, "ipConfigurations": [place]},
+    )
+
+
+def local_gateway(name: str, *prefixes: str) -> Resource:
+    return resource(
+        arm_id("localNetworkGateways", name),
+        "Microsoft.Network/localNetworkGateways",
+        {"localNetworkAddressSpace": {"addressPrefixes": list(prefixes)}},
+    )
+
+
+def connection(name: str, gateway: str, kind: str = "IPsec", **properties: Any) -> Resource:
+    own = ref(arm_id("virtualNetworkGateways", gateway))
+    return resource(
+        arm_id("connections", name),
+        "Microsoft.Network/connections",
+        {"virtualNetworkGateway1": own, "connectionType": kind, **properties},
+    )
+
+
+MANAGER = "Microsoft.Network/networkManagers"
+
+
+def manager_id(path: str) -> str:
+    return arm_id("networkManagers", path)
+
+
+def network_group(name: str, *members: str) -> list[Resource]:
+    """A group of manager ``m`` with static members (ids)."""
+    own = manager_id(f"m/networkGroups/{name}")
+    return [
+        resource(own, f"{MANAGER}/networkGroups", {"memberType": "VirtualNetwork"}),
+        *(
+            resource(
+                f"{own}/staticMembers/s{number}",
+                f"{MANAGER}/networkGroups/staticMembers",
+                {"resourceId": member},
+            )
+            for number, member in enumerate(members)
+        ),
+    ]
+
+
+def admin_collection(name: str, *groups: str) -> Resource:
+    """A rule collection of ``m``/``c`` that applies to network groups (names)."""
+    return resource(
+        manager_id(f"m/securityAdminConfigurations/c/ruleCollections/{name}"),
+        f"{MANAGER}/securityAdminConfigurations/ruleCollections",
+        {"appliesToGroups": [{"networkGroupId": manager_id(f"m/networkGroups/{g}")} for g in groups]},
+    )
+
+
+def admin_address(text: str, kind: str = "IPPrefix") -> Resource:
+    return {"addressPrefix": text, "addressPrefixType": kind}
+
+
+def admin_rule(
+    name: str, priority: int, access: str, collection: str = "rc", kind: str = "Custom", **more: Any
+) -> Resource:
+    body: Resource = {
+        "priority": priority,
+        "access": access,
+        "direction": "Inbound",
+        "protocol": "Tcp",
+        "sources": [admin_address("*")],
+        "destinations": [admin_address("*")],
+        "sourcePortRanges": ["0-65535"],
+        "destinationPortRanges": ["22"],
+    }
+    return {
+        **resource(
+            manager_id(f"m/securityAdminConfigurations/c/ruleCollections/{collection}/rules/{name}"),
+            f"{MANAGER}/securityAdminConfigurations/ruleCollections/rules",
+            body | more,
+        ),
+        "kind": kind,
+    }
+
+
+CLASSIC_COMPUTE, CLASSIC_NETWORK = "Microsoft.ClassicCompute", "Microsoft.ClassicNetwork"
+
+
+def cloud_service_id(name: str) -> str:
+    return arm_id("domainNames", name, CLASSIC_COMPUTE)
+
+
+def classic_vm_id(name: str) -> str:
+    return arm_id("virtualMachines", name, CLASSIC_COMPUTE)
+
+
+def cloud_service(name: str) -> Resource:
+    return resource(
+        cloud_service_id(name), f"{CLASSIC_COMPUTE}/domainNames", {"hostName": f"{name}.cloudapp.net"}
+    )
+
+
+def classic_vnet(name: str, space: str, **subnets: str) -> Resource:
+    listed = [{"name": label, "addressPrefix": prefix} for label, prefix in subnets.items()]
+    return resource(
+        arm_id("virtualNetworks", name, CLASSIC_NETWORK),
+        f"{CLASSIC_NETWORK}/virtualNetworks",
+        {"addressSpace": {"addressPrefixes": [space]}, "subnets": listed},
+    )
+
+
+def endpoint(name: str, public: int, private: int, *acl: Resource, **more: Any) -> Resource:
+    body = {"endpointName": name, "publicPort": public, "privatePort": private, "protocol": "tcp"}
+    if acl:
+        body["endpointAccessControlList"] = {"rules": list(acl)}
+    return body | more
+
+
+def acl_rule(order: int, action: str, subnet: str, description: str = "") -> Resource:
+    return {"order": order, "action": action, "remoteSubnet": subnet, "description": description}
+
+
+def classic_vm(
+    name: str,
+    service: str,
+    address: str | None,
+    *endpoints: Resource,
+    place: tuple[str, str] | None = None,
+    **profile: Any,
+) -> Resource:
+    """``place``: (classic VNet, subnet), None outside of one."""
+    networks: Resource = {"inputEndpoints": list(endpoints), **profile}
+    if place is not None:
+        vnet = arm_id("virtualNetworks", place[0], CLASSIC_NETWORK)
+        networks["virtualNetwork"] = {"id": vnet, "name": place[0], "subnetNames": [place[1]]}
+    return resource(
+        classic_vm_id(name),
+        f"{CLASSIC_COMPUTE}/virtualMachines",
+        {
+            "domainName": {"id": cloud_service_id(service), "name": service},
+            "instanceView": {"privateIpAddress": address} if address else {},
+            "networkProfile": networks,
+        },
+    )

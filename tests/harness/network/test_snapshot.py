@@ -38,7 +38,7 @@ NSG_ID, TABLE_ID = arm_id("networkSecurityGroups", "n"), arm_id("routeTables", "
 
 
 def valid() -> list[Resource]:
-    """Everything the loader knows, once."""
+    """Virtual networks, security groups, routes, NICs and VMs; the edges are in ``arm/everything.py``."""
     return [
         vnet(
             "v",
@@ -78,7 +78,7 @@ def valid() -> list[Resource]:
             forwarding=True,
         ),
         *machine("db-01", "v/db", "10.0.2.4"),
-        resource(arm_id("loadBalancers", "lb"), "Microsoft.Network/loadBalancers", {"anything": [1, None]}),
+        resource(arm_id("azureFirewalls", "fw"), "Microsoft.Network/azureFirewalls", {"anything": [1, None]}),
     ]
 
 
@@ -108,7 +108,7 @@ def test_the_whole_thing(tmp_path: Path) -> None:
         NextHopType.VIRTUAL_APPLIANCE,
     ]
     assert net.vnets[key(vnet_id("v"))].peerings[0].remote_vnet == key(vnet_id("w"))
-    assert net.unmodelled == (("Microsoft.Network/loadBalancers", arm_id("loadBalancers", "lb")),)
+    assert net.unmodelled == (("Microsoft.Network/azureFirewalls", arm_id("azureFirewalls", "fw")),)
     assert len(net.holders) == 3
 
 
@@ -145,7 +145,7 @@ def test_type_is_derived_from_the_id() -> None:
         del item["type"]
     net = network_from_resources(resources, "test")
     assert set(net.vms) == {key(vm_id("web-01")), key(vm_id("db-01"))}
-    assert net.unmodelled[0][0] == "Microsoft.Network/loadBalancers"
+    assert net.unmodelled[0][0] == "Microsoft.Network/azureFirewalls"
 
 
 def test_children_beside_their_parents() -> None:

@@ -17,9 +17,10 @@ from harness.network.model import Network
 from harness.network.snapshot import network_from_resources
 from harness.policy.explain import explain
 from harness.text import plain
+from tests.harness.network.arm.everything import everything
 from tests.harness.network.test_snapshot import valid
 
-VALID = valid()
+VALID, EVERYTHING = valid(), everything()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -34,7 +35,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 PLACES = places(VALID)
-TEXTS = sorted({v for v in (json.dumps(VALID).replace("\\", "").split('"')) if v.strip(" ,:[]{}")})
+PLACES_OF_EVERYTHING = places(EVERYTHING)
+TEXTS = sorted({v for v in (json.dumps(EVERYTHING).replace("\\", "").split('"')) if v.strip(" ,:[]{}")})
 
 scalars = st.one_of(
     st.none(),
@@ -105,18 +107,17 @@ def loaded(resources: list[Any]) -> Network | None:
     return None
 
 
-mutations = st.lists(
-    st.tuples(st.sampled_from(PLACES), st.sampled_from(["set", "set", "delete", "double", "clear"]), junk),
-    min_size=1,
-    max_size=3,
-)
+Mutation = tuple[tuple[Any, ...], str, Any]
+
+
+def mutations(of: list[tuple[Any, ...]]) -> st.SearchStrategy[list[Mutation]]:
+    how = st.sampled_from(["set", "set", "delete", "double", "clear"])
+    return st.lists(st.tuples(st.sampled_from(of), how, junk), min_size=1, max_size=3)
 
 
 @settings(max_examples=3500, deadline=None, suppress_health_check=list(HealthCheck))
-@given(mutations)
-def test_any_mutation_loads_or_says_where_it_is_wrong(
-    changes: list[tuple[tuple[Any, ...], str, Any]],
-) -> None:
+@given(mutations(PLACES))
+def test_any_mutation_loads_or_says_where_it_is_wrong(changes: list[Mutation]) -> None:
     resources = copy.deepcopy(VALID)
     for path, how, value in changes:
         mutate(resources, path, how, value)
@@ -127,6 +128,15 @@ def test_any_mutation_loads_or_says_where_it_is_wrong(
     for vm in network.vms:
         with contextlib.suppress(AzreachError):
             explain(network, Flow(vm, "10.0.2.4", Protocol.TCP, 80))
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mutations(PLACES_OF_EVERYTHING))
+def test_any_mutation_of_everything_loads_or_says_where_it_is_wrong(changes: list[Mutation]) -> None:
+    resources = copy.deepcopy(EVERYTHING)
+    for path, how, value in changes:
+        mutate(resources, path, how, value)
+    loaded(resources)
 
 
 @settings(max_examples=300, deadline=None)

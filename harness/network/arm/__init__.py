@@ -1,0 +1,1 @@
+"""ARM resources into the network model: one module for each family of resource types."""
