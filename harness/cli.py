@@ -24,9 +24,11 @@ from harness.errors import AzreachError
 _COMMANDS = {
     "causes": "harness.commands.causes:causes",
     "diagnose": "harness.commands.diagnose:diagnose",
+    "diff": "harness.commands.diff:diff",
     "doctor": "harness.commands.doctor:doctor",
     "env": "harness.commands.env:env",
     "explain": "harness.commands.explain:explain",
+    "lint": "harness.commands.lint:lint",
     "matrix": "harness.commands.matrix:matrix",
     "probe": "harness.commands.probe:probe",
     "traceroute": "harness.commands.traceroute:traceroute",

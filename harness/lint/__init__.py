@@ -1,0 +1,1 @@
+"""What is wrong with a network that no flow needs asking for: ``azreach lint``."""
