@@ -61,6 +61,7 @@ __all__ = [
     "RuleProtocol",
     "SecurityAdminRule",
     "SecurityRule",
+    "ServiceEndpoint",
     "ServiceTagRoute",
     "Subnet",
     "VirtualMachine",
@@ -109,10 +110,18 @@ class RouteTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceEndpoint:
+    """``service`` as in ``Microsoft.Storage``; ``locations`` that it reaches, () for the VNet's own."""
+
+    service: str
+    locations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Subnet:
     """``nsg``, ``route_table``, ``nat_gateway`` are keys (or None), whichever side declared the association.
 
-    ``service_endpoints`` are service names (``Microsoft.Storage``). ``default_outbound_access`` is
+    ``default_outbound_access`` is
     None where the snapshot does not say: Azure's default depends on when the subnet was made.
     """
 
@@ -123,7 +132,7 @@ class Subnet:
     nsg: str | None = None
     route_table: str | None = None
     nat_gateway: str | None = None
-    service_endpoints: tuple[str, ...] = ()
+    service_endpoints: tuple[ServiceEndpoint, ...] = ()
     default_outbound_access: bool | None = None
 
 

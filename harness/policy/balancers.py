@@ -138,6 +138,7 @@ class Balancers:
     def __init__(self, view: Compiled) -> None:
         self._view = view
         self._members: dict[str, tuple[Member, ...]] = {}
+        self._unions: dict[tuple[str, ...], tuple[Member, ...]] = {}
 
     @cached_property
     def frontends(self) -> Mapping[str, Frontend]:
@@ -166,10 +167,13 @@ class Balancers:
             found = self._members[pool] = tuple(self._resolved(self._pools[pool]))
         return found
 
-    def members_of_all(self, pools: Iterable[str]) -> tuple[Member, ...]:
+    def members_of_all(self, pools: tuple[str, ...]) -> tuple[Member, ...]:
         """The members of several pools, each once."""
-        found = {key(item.configuration.id): item for pool in pools for item in self.members(pool)}
-        return tuple(found.values())
+        found = self._unions.get(pools)
+        if found is None:
+            union = {key(item.configuration.id): item for pool in pools for item in self.members(pool)}
+            found = self._unions[pools] = tuple(union.values())
+        return found
 
     def _resolved(self, pool: BackendAddressPool) -> Iterator[Member]:
         for name in pool.members:

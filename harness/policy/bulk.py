@@ -2,7 +2,8 @@
 
 For replaying recorded flows (NSG flow logs) against rules, where the addresses are any and not those
 of a network's endpoints. IPv4, and between machines in no application security group: an address does
-not tell its groups, so rules by group match nothing here. Whole networks are :mod:`harness.policy.reachability`.
+not tell its groups, so rules by group match nothing here. Whole networks are
+:mod:`harness.policy.reachability`.
 """
 
 from __future__ import annotations

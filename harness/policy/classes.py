@@ -206,6 +206,7 @@ class Classifier:
                     if not side.any:
                         yield from new(side.addresses.of_family(family))
         yield from self._peering_ranges(family)
+        yield from self._acl_ranges(family)
         for subnet in {e.nic.subnet for e in self._endpoints}:
             for route in self._view.context(subnet).routes.active():
                 if route.prefix.version == family:
@@ -215,6 +216,12 @@ class Classifier:
                 if configuration.address.version == family:
                     number = int(configuration.address)
                     yield number, number
+
+    def _acl_ranges(self, family: int) -> Iterator[tuple[int, int]]:
+        for service in self._view.network.cloud_services.values():
+            for rule in (rule for endpoint in service.endpoints for rule in endpoint.acl):
+                if rule.remote_subnet.version == family:
+                    yield range_of(rule.remote_subnet)
 
     def _peering_ranges(self, family: int) -> Iterator[tuple[int, int]]:
         for vnet in self._view.network.vnets.values():

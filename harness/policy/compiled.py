@@ -21,6 +21,7 @@ from harness.network.model import (
     PeeringState,
     SecurityAdminRule,
     SecurityRule,
+    ServiceEndpoint,
     VirtualNetworkPeering,
     key,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 NIC, SUBNET = "NIC", "subnet"
 DOCUMENTED = Options()
 
-ContextKey = tuple[str, str | None, tuple[str, ...]]
+ContextKey = tuple[str, str | None, tuple[ServiceEndpoint, ...]]
 """Virtual network, route table, service endpoints: what subnets must share to see the same."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum, auto
 
 from harness.errors import InputError
 from harness.model import Cause
-from harness.network.model import Direction, NetworkInterface, key
+from harness.network.model import Direction, NetworkInterface, NextHopType, key
 from harness.policy.compiled import Compiled
 from harness.policy.decision import DecisionKind, EffectiveRoute
 from harness.policy.ends import End
@@ -20,12 +21,20 @@ from harness.policy.trail import Dropped, Trail, nic_label, unmodelled_note
 from harness.text import plain
 
 
+class Entrance(Enum):
+    """By what the flow's own packet comes into the network."""
+
+    INTERNET = auto()
+    GATEWAY = auto()
+
+
 class Edge:
-    """Decisions of one journey about what is not a NIC."""
+    """Decisions of one journey about what is not a NIC. ``entrance`` is None where a NIC sent the packet."""
 
     def __init__(self, view: Compiled, trail: Trail, hops: Hops) -> None:
         self._view, self._network, self._trail, self._hops = view, view.network, trail, hops
         self.outbound: Outbound | None = None
+        self.entrance: Entrance | None = None
 
     def enter(self, target: End, packet: Packet) -> Sender | None:
         """How a packet whose source is no NIC comes to the target: by the gateway returned, else directly."""
@@ -34,8 +43,10 @@ class Edge:
         if address in PLATFORM:
             return None
         home = key(self._view.vnet_of(nic))
-        gateway = self._hops.on_premises_gateway(home, address)
+        # a published address is asked for over the internet, whoever asks
+        gateway = self._hops.on_premises_gateway(home, address) if target.public is None else None
         if gateway is not None:
+            self.entrance = Entrance.GATEWAY
             why = f"{address} lies behind a connection of the gateway"
             where = f"virtual network gateway '{gateway.name}'"
             self._trail.allow(DecisionKind.SOURCE, where, why, object_id=gateway.id)
@@ -63,11 +74,9 @@ class Edge:
 
     def public_port(self, target: End, packet: Packet) -> None:
         """Whether the internet reaches the target: by a public IP address, a rule or an endpoint."""
+        self.entrance = Entrance.INTERNET
         if target.refusal is not None:
-            refusal = target.refusal
-            raise self._trail.deny(
-                refusal.cause, DecisionKind.INBOUND, refusal.where, refusal.why, object_id=refusal.object_id
-            )
+            raise self._trail.refuse(target.refusal)
         nic, arrival = target.nic, target.arrival
         assert nic is not None  # a target has a NIC, or a refusal
         own = next((item for item in nic.ip_configurations if item.address == target.address), None)
@@ -161,15 +170,21 @@ class Edge:
     def answer_leaves(
         self, packet: Packet, passed: Sequence[NetworkInterface], route: EffectiveRoute
     ) -> None:
-        """An answer on its way out: it must leave as directly as the request came in."""
-        if len(passed) > 1:
+        """An answer takes ``route``: to the internet it must leave as directly as the request came in."""
+        nic, why = passed[-1], None
+        if self.entrance is Entrance.GATEWAY:
+            why = f"the request came in by a gateway, its answer leaves to the internet by {route}"
+        elif route.next_hop_type is not NextHopType.INTERNET:
+            why = f"the request came in directly from the internet, its answer does not go back so: {route}"
+        elif len(passed) > 1:
             why = (
                 "the request came in directly, its answer leaves through this appliance and so with another"
                 f" public address than the one that {packet.source} was reached by"
             )
+        if why is not None:
             raise self._trail.deny(
-                Cause.ASYMMETRIC_RETURN, DecisionKind.APPLIANCE, nic_label(passed[-1]), why,
-                nic=passed[-1], route=route,
+                Cause.ASYMMETRIC_RETURN, DecisionKind.ROUTE, nic_label(nic), why,
+                object_id=route.id, nic=nic, route=route,
             )  # fmt: skip
         why = f"the answer leaves to {packet.destination}"
         self._trail.allow(DecisionKind.DELIVERY, "internet", why, route=route)

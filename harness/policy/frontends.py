@@ -10,25 +10,27 @@ That is kept with floating IP, where the guest itself receives the frontend's ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.model import Cause, Protocol
-from harness.network.addresses import Ranges
+from harness.network.addresses import Ranges, common, merged
 from harness.network.balancing import InboundNatRule, LoadBalancingRule
 from harness.network.model import IPAddress, key
 from harness.policy.arrival import Arrival, Refusal
 from harness.policy.balancers import Balancers, Frontend, Member, balances
+from harness.policy.portset import other_ports
 
 _EVERY_PORT: Ranges = ((0, 65535),)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What one rule lets through to one member: protocols, and ports as they are behind."""
+    """What one rule lets through to one member: protocols, ports at the frontend, and as they are behind."""
 
     member: Member
     protocols: tuple[Protocol, ...]
+    front_ports: Ranges
     ports: Ranges
 
 
@@ -69,17 +71,41 @@ def behind(balancers: Balancers, frontend: Frontend, family: int) -> tuple[Arriv
 
 
 def passages(balancers: Balancers, frontend: Frontend, family: int) -> Iterator[Passage]:
-    """Everything that a frontend passes on to members of one address family."""
-    for rule in frontend.rules:
-        ports = ((rule.backend_port, rule.backend_port),) if rule.frontend_port else _EVERY_PORT
-        protocols = tuple(item for item in Protocol if balances(rule.protocol, item))
+    """Everything that a frontend passes on to members of one address family.
+
+    In the order in which a packet asks: what one rule takes, no later one gets.
+    """
+    taken: dict[Protocol, Ranges] = {}
+    # a rule for one port goes before one for every port
+    ordered = sorted(frontend.rules, key=lambda rule: not rule.frontend_port)
+    rules: tuple[LoadBalancingRule | InboundNatRule, ...] = (*frontend.nat_rules, *ordered)
+    for rule in rules:
+        whole: Ranges = (_frontend_ports(rule),)
+        free: dict[Ranges, list[Protocol]] = {}
+        for protocol in Protocol:
+            if balances(rule.protocol, protocol):
+                before = taken.get(protocol, ())
+                free.setdefault(common(whole, other_ports(before)), []).append(protocol)
+                taken[protocol] = merged((*before, *whole))
+        for ports, protocols in free.items():
+            for member, front, behind_it in _taking(balancers, rule, ports, family):
+                yield Passage(member, tuple(protocols), front, behind_it)
+
+
+def _taking(
+    balancers: Balancers, rule: LoadBalancingRule | InboundNatRule, free: Ranges, family: int
+) -> Iterator[tuple[Member, Ranges, Ranges]]:
+    """Who gets what of the frontend ports ``free``: the ports there, and behind."""
+    if isinstance(rule, InboundNatRule):
+        behind_it: Ranges = ((rule.backend_port, rule.backend_port),)
+        for port, member in _targets(balancers, rule, family):
+            front = common(((port, port),), free)
+            if front:
+                yield member, front, behind_it
+    elif free:
+        behind_it = ((rule.backend_port, rule.backend_port),) if rule.frontend_port else free
         for member in _backends(balancers, rule.pools, family):
-            yield Passage(member, protocols, ports)
-    for nat_rule in frontend.nat_rules:
-        ports = ((nat_rule.backend_port, nat_rule.backend_port),)
-        protocols = tuple(item for item in Protocol if balances(nat_rule.protocol, item))
-        for _, member in _targets(balancers, nat_rule, family):
-            yield Passage(member, protocols, ports)
+            yield member, free, behind_it
 
 
 def _balanced(
@@ -143,7 +169,7 @@ def _targets(balancers: Balancers, rule: InboundNatRule, family: int) -> Iterato
             yield rule.frontend_ports.first, member
 
 
-def _backends(balancers: Balancers, pools: Iterable[str], family: int) -> list[Member]:
+def _backends(balancers: Balancers, pools: tuple[str, ...], family: int) -> list[Member]:
     members = balancers.members_of_all(pools)
     return [item for item in members if item.configuration.address.version == family]
 
@@ -162,7 +188,7 @@ def _nearest(frontend: Frontend, protocol: Protocol, port: int) -> str:
         first, last = _frontend_ports(rule)
         return max(first - port, port - last, 0), not balances(rule.protocol, protocol)
 
-    rules = (*frontend.nat_rules, *frontend.rules)
+    rules: tuple[LoadBalancingRule | InboundNatRule, ...] = (*frontend.nat_rules, *frontend.rules)
     if not rules:
         return "the frontend has no inbound rule"
     rule = min(rules, key=distance)

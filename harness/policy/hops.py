@@ -28,7 +28,7 @@ from harness.policy.gateways import connection_towards, gateway_of, is_down
 from harness.policy.packet import Packet
 from harness.policy.peering import explicitly_allowed, forwarded_traffic_refused, peering_fault
 from harness.policy.ports import Judged, rule_for
-from harness.policy.tags import contains, is_private
+from harness.policy.tags import INTERNET_SPACE, contains, is_private
 from harness.policy.trail import Trail, detached_note, nic_label, unmodelled_note
 from harness.text import plain
 
@@ -66,12 +66,15 @@ class Hops:
         """The route that the packet takes from ``sender``, or the end of the journey."""
         subnet = self._network.subnets[sender.subnet]
         where = f"subnet '{subnet.name}', effective routes of {sender.label}"
-        route = self._view.context(sender.subnet).routes.find(packet.family, packet.destination_number)
+        routes = self._view.context(sender.subnet).routes
+        route = routes.find(packet.family, packet.destination_number)
         if route is None:
             why = f"no route leads to {packet.destination}"
             raise self._trail.deny(Cause.ROUTE_TO_NONE, DecisionKind.ROUTE, where, why, nic=sender.nic)
         label = f"route '{route.name}' " if route.name is not None else ""
         why = f"{label}{route} is the longest match for {packet.destination}"
+        if routes.unknown_services and INTERNET_SPACE.holds(packet.family, packet.destination_number):
+            why += f" (where {', '.join(routes.unknown_services)} is by service endpoint is not known)"
         decider = route.id or subnet.id
         problem = self._dead_end(route, packet, goal)
         if problem is None:
@@ -121,6 +124,8 @@ class Hops:
         receiver = self._view.holder(vnet, packet.destination)
         if receiver is None and goal.arrival is not None and packet.destination == goal.address:
             return goal.nic
+        if receiver is None and goal.refusal is not None and packet.destination == goal.address:
+            raise self._trail.refuse(goal.refusal)
         if receiver is None:
             self._nobody(vnet, route, packet, goal)
         return receiver

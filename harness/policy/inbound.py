@@ -8,7 +8,7 @@ is let in is asked elsewhere: by network security groups, and by the SKU where t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -41,7 +41,8 @@ class Owner(NamedTuple):
 class Published:
     """One way in from the internet: ports of an IP configuration, as they are behind.
 
-    ``ports`` None: every port of every protocol.
+    ``ports`` None: every port of every protocol. ``address`` is one of the public addresses by which it is
+    asked for (None: not known yet), ``front_ports`` the ports there.
     """
 
     nic: NetworkInterface
@@ -50,6 +51,14 @@ class Published:
     protocols: tuple[Protocol, ...]
     ports: Ranges | None
     acl: tuple[EndpointAclRule, ...] = ()
+    address: IPAddress | None = None
+    front_ports: Ranges | None = None
+
+    def front_port(self, port: int) -> int:
+        """The port by which one behind is asked for."""
+        if self.front_ports is None or self.front_ports == self.ports:
+            return port
+        return self.front_ports[0][0]
 
     def admits(self, source: IPAddress) -> bool:
         """Whether a classic endpoint's access control list permits a client; all others have none."""
@@ -122,12 +131,23 @@ class Publications:
     ) -> tuple[Arrival, ...] | Refusal | None:
         """The same for a private address of ``vnet``: the frontends of internal load balancers.
 
-        They ask nobody for the ``source``, which is here so that both questions are asked alike.
+        Azure does not translate the sender's address there, so a flow that is balanced back to the
+        sender fails (load-balancer-overview, limitations); only the other members are answered.
         """
         frontend = self._internal.get((vnet, address))
         if frontend is None:
             return None
-        return frontend_arrivals(self.balancers, frontend, address, protocol, port)
+        found = frontend_arrivals(self.balancers, frontend, address, protocol, port)
+        if isinstance(found, Refusal):
+            return found
+        others = [arrival for arrival in found if arrival.configuration.address != source]
+        if not others:
+            why = f"{source} is its only backend, and what is balanced back to the sender fails"
+            return Refusal(None, frontend.label, why, frontend.balancer.id)
+        if len(others) == len(found):
+            return found
+        note = "; what is balanced back to the sender fails"
+        return tuple(replace(arrival, why=arrival.why + note) for arrival in others)
 
     def appliances(self, vnet: str, address: IPAddress) -> tuple[Arrival, ...]:
         """Who is behind the internal load balancer of ``vnet`` that is a route's next hop; () if none is."""
@@ -138,19 +158,27 @@ class Publications:
         """Every way in from the internet, also by public addresses that are not known yet."""
         for nic, configuration in self._view.configurations.values():
             if configuration.public_ip is not None:
-                sku = self._network.public_ips[configuration.public_ip].sku
-                yield Published(nic, configuration, sku, tuple(Protocol), None)
+                public = self._network.public_ips[configuration.public_ip]
+                yield Published(nic, configuration, public.sku, tuple(Protocol), None, address=public.address)
         for frontend in self.balancers.frontends.values():
             for family in (4, 6):
-                if frontend.space(self._network, family):
-                    yield from self._of_frontend(frontend, family)
+                space = frontend.space(self._network, family)
+                if space:
+                    yield from self._of_frontend(frontend, family, next(iter(space.addresses), None))
         for service in self._network.cloud_services.values():
             yield from self._of_service(service)
 
-    def _of_frontend(self, frontend: Frontend, family: int) -> Iterator[Published]:
+    def _of_frontend(self, frontend: Frontend, family: int, address: IPAddress | None) -> Iterator[Published]:
         for passage in passages(self.balancers, frontend, family):
-            member, sku = passage.member, frontend.balancer.sku
-            yield Published(member.nic, member.configuration, sku, passage.protocols, passage.ports)
+            yield Published(
+                passage.member.nic,
+                passage.member.configuration,
+                frontend.balancer.sku,
+                passage.protocols,
+                passage.ports,
+                address=address,
+                front_ports=passage.front_ports,
+            )
 
     def _of_service(self, service: CloudService) -> Iterator[Published]:
         for endpoint in service.endpoints:
@@ -163,6 +191,8 @@ class Publications:
                     tuple(item for item in Protocol if balances(endpoint.protocol, item)),
                     ((endpoint.private_port, endpoint.private_port),),
                     acl_of(service, endpoint),
+                    service.address,
+                    ((endpoint.public_port, endpoint.public_port),),
                 )
 
     def frontend_owner(self, address: IPAddress) -> Owner | None:

@@ -12,7 +12,7 @@ from harness.model import Protocol
 from harness.network.model import Access, Direction, NetworkInterface, NextHopType, SecurityRule
 from harness.policy.compiled import Compiled
 from harness.policy.decision import Asked, Decision, DecisionKind, EffectiveRoute, Way
-from harness.policy.edge import Edge
+from harness.policy.edge import Edge, Entrance
 from harness.policy.ends import End
 from harness.policy.hops import Hops, Sender
 from harness.policy.outbound import Outbound
@@ -73,7 +73,9 @@ class Journey:
         """A VM to itself, and Azure's platform addresses: neither rules nor routes apply."""
         source, target = self._source, self._target
         nic = source.nic or target.nic
-        assert nic is not None  # resolve_ends sees to it
+        if nic is None:
+            # an address of the network that publishes nothing at this port
+            return False
         if source.nic is target.nic or (source.vm is not None and source.vm == target.vm):
             why = "source and target are the same machine: the packet never leaves it"
             self._trail.allow(DecisionKind.DELIVERY, nic_label(nic), why, nic=nic)
@@ -126,7 +128,9 @@ class Journey:
         if self._source.nic is not None:
             start = self._hops.sender(self._source.nic)
             return self._travel(self._packet, start, self._target, [self._source.nic])
-        assert self._target.nic is not None  # resolve_ends sees to it
+        if self._target.nic is None:
+            self._edge.public_port(self._target, self._packet)
+        assert self._target.nic is not None  # what has no NIC has a refusal, which ends the journey
         gateway = self._edge.enter(self._target, self._packet)
         if gateway is not None:
             return self._travel(self._packet, gateway, self._target, [])
@@ -136,9 +140,16 @@ class Journey:
         if self._target.nic is None:
             why = "nothing in this network judges the answer: the source's port knows the flow"
             self._trail.allow(DecisionKind.STATE, "internet", why)
+        elif self._edge.entrance is Entrance.INTERNET:
+            self._answer_the_internet(self._target.nic, arrived.reply())
         elif self._source.nic is not None or self._source.address not in PLATFORM:
             start = self._hops.sender(self._target.nic)
             self._travel(arrived.reply(), start, self._source, [self._target.nic])
+
+    def _answer_the_internet(self, nic: NetworkInterface, packet: Packet) -> None:
+        self._ports.judge(nic, Direction.OUTBOUND, packet)
+        route = self._hops.take_route(self._hops.sender(nic), packet, self._source)
+        self._edge.answer_leaves(packet, [nic], route)
 
     def _travel(self, packet: Packet, start: Sender, goal: End, passed: list[NetworkInterface]) -> Packet:
         """From ``start`` to ``goal``, hop by hop; raises Dropped where it ends before."""
@@ -184,7 +195,9 @@ class Journey:
         if self._trail.way is Way.RETURN:
             self._edge.answer_leaves(packet, passed, route)
             return packet
-        if goal.nic is None and goal.refusal is None:
+        if goal.refusal is not None:
+            raise self._trail.refuse(goal.refusal)
+        if goal.nic is None:
             self._edge.leave(packet, sender, route)
             return packet
         outside = self._edge.translate_source(packet, sender, goal)

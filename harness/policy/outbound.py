@@ -100,8 +100,8 @@ class _Asked:
             return NoOutbound(why, self._subnet.id)
         if not usable:
             return NoOutbound("; ".join(way for way in found if isinstance(way, str)), self._subnet.id)
-        notes = _besides("; not used:", usable[1:])
-        return replace(usable[0], why=usable[0].why + notes)
+        others = [way for way in usable[1:] if way.kind is not OutboundKind.DEFAULT_ACCESS]
+        return replace(usable[0], why=usable[0].why + _besides("; not used:", others))
 
     @property
     def _name(self) -> str:
@@ -167,7 +167,7 @@ class _Asked:
             if rules and not active:
                 return f"load-balancing rule '{rules[0][1].name}' has disableOutboundSnat"
             return f"no load-balancing rule of a public frontend is for {self._name} over IPv{self._family}"
-        pools = dict.fromkeys(pool for _, rule in active for pool in rule.pools)
+        pools = tuple(dict.fromkeys(pool for _, rule in active for pool in rule.pools))
         ports = self._by_table(len(self._balancers.members_of_all(pools)), space)
         balancer, first = active[0]
         name = _rules_name("load-balancing rule", balancer, [rule.name for _, rule in active])

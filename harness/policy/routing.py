@@ -151,18 +151,34 @@ def _fits(address: IPAddress | None, prefix: IPNetwork) -> bool:
 def _service_endpoints(
     subnet: Subnet, vnet: VirtualNetwork, service_tags: ServiceTags | None
 ) -> Iterator[EffectiveRoute]:
-    """Where no tags file is given, a service's prefixes are not known and its routes are left out."""
-    if service_tags is None:
-        return
+    """The services' prefixes, as far as the tags file knows them (:func:`_unknown_services` has the rest)."""
     seen = set()
-    for service in subnet.service_endpoints:
-        tag = service_endpoint_tag(service, vnet.location)
-        for prefix in _prefixes(service_tags, tag) if tag else ():
+    for service, tag in _service_tags(subnet, vnet):
+        for prefix in _prefixes(service_tags, tag) if service_tags is not None and tag else ():
             if prefix not in seen:
                 seen.add(prefix)
                 yield EffectiveRoute(
                     prefix, NextHopType.SERVICE_ENDPOINT, None, RouteSource.DEFAULT, name=service
                 )
+
+
+def _service_tags(subnet: Subnet, vnet: VirtualNetwork) -> Iterator[tuple[str, str | None]]:
+    """Each service of the subnet's endpoints with the tag of each location; None: no tag is documented."""
+    for endpoint in subnet.service_endpoints:
+        for location in endpoint.locations or (vnet.location,):
+            yield endpoint.service, service_endpoint_tag(endpoint.service, location)
+
+
+def _unknown_services(
+    subnet: Subnet, vnet: VirtualNetwork, service_tags: ServiceTags | None
+) -> tuple[str, ...]:
+    """Services whose routes are left out because their prefixes are not known."""
+    unknown = (
+        service
+        for service, tag in _service_tags(subnet, vnet)
+        if service_tags is None or tag is None or service_tags.addresses(tag) is None
+    )
+    return tuple(dict.fromkeys(unknown))
 
 
 def _prefixes(service_tags: ServiceTags, tag: str) -> Iterator[IPNetwork]:
@@ -191,15 +207,21 @@ class RouteLookup:
     """The active routes of a subnet, for many lookups: one dictionary a prefix length, longest first.
 
     ``undefined`` are routes to service tags that nothing defines: they might decide any public address.
+    ``unknown_services`` have endpoints here whose routes are left out for want of their prefixes.
     """
 
     table: str
     by_length: Mapping[int, tuple[tuple[int, Mapping[int, EffectiveRoute]], ...]]
     undefined: tuple[ServiceTagRoute, ...] = ()
+    unknown_services: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, routes: Iterable[EffectiveRoute], undefined: tuple[ServiceTagRoute, ...] = (), table: str = ""
+        cls,
+        routes: Iterable[EffectiveRoute],
+        undefined: tuple[ServiceTagRoute, ...] = (),
+        table: str = "",
+        unknown_services: tuple[str, ...] = (),
     ) -> RouteLookup:
         found: dict[int, dict[int, dict[int, EffectiveRoute]]] = {4: {}, 6: {}}
         for route in routes:
@@ -207,9 +229,8 @@ class RouteLookup:
                 shift = route.prefix.max_prefixlen - route.prefix.prefixlen
                 number = int(route.prefix.network_address) >> shift
                 found[route.prefix.version].setdefault(shift, {})[number] = route
-        return cls(
-            table, {family: tuple(sorted(lengths.items())) for family, lengths in found.items()}, undefined
-        )
+        by_length = {family: tuple(sorted(lengths.items())) for family, lengths in found.items()}
+        return cls(table, by_length, undefined, unknown_services)
 
     def active(self) -> Iterator[EffectiveRoute]:
         """Every route that can be taken, the longest prefixes first."""
@@ -247,7 +268,8 @@ def route_lookup(network: Network, subnet: Subnet, service_tags: ServiceTags | N
         if service_tags is None or service_tags.addresses(route.tag) is None
     )
     routes = effective_routes(network, subnet, service_tags)
-    return RouteLookup.of(routes, undefined, table.id if table else "")
+    unknown = _unknown_services(subnet, network.vnets[subnet.vnet], service_tags)
+    return RouteLookup.of(routes, undefined, table.id if table else "", unknown)
 
 
 def _within(prefix: IPNetwork, space: IPNetwork) -> bool:

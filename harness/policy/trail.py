@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.model import Cause
 from harness.network.model import Access, IPAddress, Network, NetworkInterface
+from harness.policy.arrival import Refusal
 from harness.policy.decision import Asked, Decision, DecisionKind, EffectiveRoute, Way
 from harness.policy.ends import End
 from harness.policy.packet import Packet
@@ -89,6 +90,12 @@ class Trail:
         """Records the decision; the caller raises what it returns, which ends the journey."""
         decision = self._record(kind, Access.DENY, where, why, object_id, nic, rule, route, asked)
         return Dropped(Drop(cause, decision, vnets, packet, lacking, address))
+
+    def refuse(self, refusal: Refusal) -> Dropped:
+        """The network has the address and publishes nothing there; the caller raises what it returns."""
+        return self.deny(
+            refusal.cause, DecisionKind.INBOUND, refusal.where, refusal.why, object_id=refusal.object_id
+        )
 
     def _record(
         self,

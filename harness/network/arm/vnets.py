@@ -12,7 +12,7 @@ from harness.network.arm.associations import Associations
 from harness.network.arm.bodies import Reader, children, parent_in, properties, store
 from harness.network.armids import kind_of, parent
 from harness.network.fields import Fields
-from harness.network.model import Subnet, VirtualNetwork, VirtualNetworkPeering
+from harness.network.model import ServiceEndpoint, Subnet, VirtualNetwork, VirtualNetworkPeering
 from harness.network.words import IPNetwork, PeeringState, key
 from harness.text import plain
 
@@ -111,7 +111,10 @@ class VirtualNetworks:
             name,
             key(parent(arm_id)),
             _prefixes(body),
-            service_endpoints=tuple(item.text("service") for item in body.objects("serviceEndpoints")),
+            service_endpoints=tuple(
+                ServiceEndpoint(item.text("service"), item.texts("locations"))
+                for item in body.objects("serviceEndpoints")
+            ),
             default_outbound_access=body.optional_flag("defaultOutboundAccess"),
         )
         store(self.subnets, arm_id, subnet, fields)

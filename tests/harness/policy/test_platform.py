@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from harness.model import Cause, Protocol
-from harness.network.model import Network, NextHopType, key
+from harness.network.model import Network, NextHopType, ServiceEndpoint, key
 from harness.network.service_tags import ServiceTags, load_service_tags
 from harness.policy.decision import DecisionKind
 from tests.harness.network.builders import nsg, route, rule, subnet_id, table, vnet_id
 from tests.harness.policy.networks import UDP, ask, tiers
 
+STORAGE = (ServiceEndpoint("Microsoft.Storage"),)
 DNS, METADATA, KMS = "168.63.129.16", "169.254.169.254", "23.102.135.246"
 
 
@@ -107,10 +108,12 @@ def test_a_service_endpoint_bypasses_a_default_route(tags: ServiceTags) -> None:
     served = replace(
         net,
         vnets={home: replace(net.vnets[home], location="westeurope")},
-        subnets={**net.subnets, name: replace(net.subnets[name], service_endpoints=("Microsoft.Storage",))},
+        subnets={**net.subnets, name: replace(net.subnets[name], service_endpoints=STORAGE)},
     )
     found = ask(served, "web-01", "198.51.100.1", 443, service_tags=tags)
     assert found.allowed
     assert found.route is not None
     assert found.route.next_hop_type is NextHopType.SERVICE_ENDPOINT
     assert ask(served, "web-01", "198.51.100.200", 443, service_tags=tags).cause is Cause.ROUTE_TO_NONE
+    untold = ask(served, "web-01", "198.51.100.1", 443)
+    assert "Microsoft.Storage is by service endpoint is not known" in str(untold.deciding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.network.model import Network
+from harness.network.model import Network, ServiceEndpoint
 from harness.network.snapshot import network_from_resources
 from harness.network.words import key
 from tests.harness.network.arm.everything import everything
@@ -25,7 +25,8 @@ def test_location_and_flow_timeout(net: Network) -> None:
 
 def test_service_endpoints_and_default_outbound_access(net: Network) -> None:
     app, gateway = net.subnets[key(subnet_id("e/app"))], net.subnets[key(subnet_id("e/GatewaySubnet"))]
-    assert (app.service_endpoints, app.default_outbound_access) == (("Microsoft.Storage",), False)
+    storage = ServiceEndpoint("Microsoft.Storage", ("westeurope",))
+    assert (app.service_endpoints, app.default_outbound_access) == ((storage,), False)
     assert (gateway.service_endpoints, gateway.default_outbound_access) == ((), None)
 
 

@@ -1,0 +1,136 @@
+"""Flows to addresses that no NIC has itself, judged whole: balancers, NAT rules, cloud services."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from harness.model import Cause, Protocol
+from harness.network.model import Network, RuleProtocol
+from harness.policy.decision import DecisionKind, Explanation
+from harness.policy.outbound import OutboundKind
+from tests.harness.network.builders import asg, machine, network, nsg, rule, vnet
+from tests.harness.policy.edges import (
+    balanced,
+    forwarded,
+    frontend,
+    member,
+    pool,
+    public_ips,
+    with_balancer,
+    with_nat_gateway,
+)
+from tests.harness.policy.networks import ask
+
+FRONT, INSIDE, CLIENT = "203.0.113.10", "10.0.1.100", "198.51.100.9"
+OPEN = nsg("n", rule("web", 100, "Allow", protocol="Tcp", ports="8080"), rule("no", 4000, "Deny"))
+SHUT = nsg("shut", rule("no", 100, "Deny"))
+"""Of web-2 alone, where it is in the network."""
+
+
+def servers(*groups: Any, **associations: Any) -> Network:
+    return network(
+        vnet("v", "10.0.0.0/16", {"web": "10.0.1.0/24", "app": "10.0.2.0/24"}, **associations),
+        machine("web-1", "v/web", "10.0.1.4"),
+        machine("web-2", "v/web", "10.0.1.5", nsg="shut" if SHUT in groups else None),
+        machine("app-1", "v/app", "10.0.2.4"),
+        *groups,
+    )
+
+
+def public(net: Network) -> Network:
+    return with_balancer(
+        replace(net, public_ips=public_ips(front=FRONT)),
+        frontends=(frontend("front", "front"),),
+        pools=(pool("pool", member("web-1"), member("web-2")),),
+        rules=(balanced("http", (80, 8080)),),
+        nat_rules=(forwarded("ssh", 2201, 22, to=member("web-1")),),
+    )
+
+
+def internal(net: Network) -> Network:
+    return with_balancer(
+        net,
+        frontends=(frontend("front", private=INSIDE),),
+        pools=(pool("pool", member("web-1"), member("web-2")),),
+        rules=(balanced("http", (80, 8080)),),
+    )
+
+
+def kinds(found: Explanation) -> list[DecisionKind]:
+    return [decision.kind for decision in found.decisions]
+
+
+def test_rules_inward_see_the_port_behind_the_frontend() -> None:
+    found = ask(public(servers(OPEN, nsgs={"web": "n"})), CLIENT, FRONT, 80)
+    assert (found.verdict, found.rule) == ("allow", "n/web")
+    assert "198.51.100.9:49152 -> 10.0.1.4:8080" in str(found.deciding)
+    assert DecisionKind.INBOUND in kinds(found)
+
+
+def test_one_of_two_backends_that_is_closed_is_named() -> None:
+    found = ask(public(servers(OPEN, SHUT, nsgs={"web": "n"})), CLIENT, FRONT, 80)
+    assert (found.verdict, found.rule) == ("deny", "shut/no")
+    assert "1 of 2 backends" in str(found.deciding)
+
+
+def test_a_standard_frontend_is_closed_until_an_nsg_allows() -> None:
+    assert ask(public(servers(OPEN)), CLIENT, FRONT, 80).cause is Cause.DEFAULT_DENY
+
+
+def test_a_nat_rule_leads_to_one_machine() -> None:
+    ssh = nsg("n", rule("ssh", 100, "Allow", ports="22"))
+    found = ask(public(servers(ssh, nsgs={"web": "n"})), CLIENT, FRONT, 2201)
+    assert (found.verdict, found.rule) == ("allow", "n/ssh")
+
+
+def test_a_port_that_no_rule_publishes() -> None:
+    found = ask(public(servers(OPEN, nsgs={"web": "n"})), CLIENT, FRONT, 443)
+    assert found.cause is Cause.NO_INBOUND_RULE
+    assert ask(public(servers(OPEN)), "app-1", FRONT, 443).cause is Cause.NO_INBOUND_RULE
+    assert ask(public(servers(OPEN)), CLIENT, FRONT, None, Protocol.ICMP).cause is Cause.NO_INBOUND_RULE
+
+
+def test_from_inside_by_the_public_address() -> None:
+    """Out by the NAT gateway, back in with its address."""
+    plain = servers(OPEN, machine("web-3", "v/web", "10.0.1.6"), nsgs={"web": "n"})
+    net = with_nat_gateway(public(plain), {"nat": "203.0.113.20"})
+    found = ask(net, "web-3", FRONT, 80)
+    assert found.allowed
+    assert found.outbound is not None
+    assert found.outbound.kind is OutboundKind.NAT_GATEWAY
+    assert "203.0.113.20:49152 -> 10.0.1.4:8080" in str(found.deciding)
+
+
+def test_internal_frontend() -> None:
+    found = ask(internal(servers(OPEN, nsgs={"web": "n"})), "app-1", INSIDE, 80)
+    assert (found.verdict, found.rule) == ("allow", "n/web")
+    assert "10.0.2.4:49152 -> 10.0.1.4:8080" in str(found.deciding)
+    found = ask(internal(servers(OPEN)), "app-1", INSIDE, 443)
+    assert found.cause is Cause.NO_INBOUND_RULE
+
+
+def test_nothing_of_all_this_needs_asgs_at_the_frontend() -> None:
+    """Rules inward by ASG judge the member behind the frontend."""
+    by_group = nsg(
+        "n",
+        rule("web", 100, "Allow", ports="8080", destination=[],
+             destinationApplicationSecurityGroups=[{"id": asg("servers")["id"]}]),
+        rule("no", 4000, "Deny"),
+    )  # fmt: skip
+    net = network(
+        vnet("v", "10.0.0.0/16", {"web": "10.0.1.0/24"}, nsgs={"web": "n"}),
+        machine("web-1", "v/web", "10.0.1.4", asgs=["servers"]),
+        machine("web-2", "v/web", "10.0.1.5", asgs=["servers"]),
+        asg("servers"),
+        by_group,
+    )
+    assert ask(public(net), CLIENT, FRONT, 80).rule == "n/web"
+
+
+def test_protocol_of_a_rule() -> None:
+    net = public(servers(OPEN, nsgs={"web": "n"}))
+    balancer = next(iter(net.load_balancers.values()))
+    udp = replace(balancer, rules=(balanced("dns", (80, 8080), RuleProtocol.UDP),))
+    found = ask(replace(net, load_balancers={"lb": udp}), CLIENT, FRONT, 80)
+    assert found.cause is Cause.NO_INBOUND_RULE
