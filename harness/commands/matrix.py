@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands.options import environment_options
-from harness.errors import AzreachError
+from harness.errors import AzreachError, InputError
 
 if TYPE_CHECKING:
     from harness.environment import Environment
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from harness.matrix.question import Question
     from harness.matrix.result import MatrixResult
     from harness.matrix.runner import Limits
+
+
+LIVE_ONLY = ("env_file", "lab", "ipv6", "expect", "csv_file", "resume", "rate", "parallel", "timeout")
+FORMATS = ("table", "csv", "json", "parquet", "png", "svg")
+PREDICT_ONLY = ("family", "format_name", "output", "all_rows", "service_tags")
 
 
 class MatrixInterrupted(AzreachError):
@@ -42,9 +47,11 @@ class MatrixInterrupted(AzreachError):
 )
 @click.option(
     "--ports",
+    "--port",
     metavar="LIST",
     multiple=True,
-    help="22,80,1433/tcp,53/udp,8000-8010 [default: each target's services and declared flows].",
+    help="22,80,1433/tcp,53/udp,8000-8010 [default: each target's services and declared flows; all"
+    " with --predict].",
 )
 @click.option("--icmp", is_flag=True, help="An echo request to every target too.")
 @click.option("--ipv6", is_flag=True, help="Use the targets' IPv6 addresses.")
@@ -77,6 +84,25 @@ class MatrixInterrupted(AzreachError):
     show_default=True,
     help="Seconds of silence that count as no answer.",
 )
+@click.option(
+    "--predict",
+    "snapshot",
+    metavar="SNAPSHOT",
+    type=click.Path(path_type=Path),
+    help="Send nothing: say what the configuration in SNAPSHOT lets pass. The options below are for this.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS, case_sensitive=False),
+    help="[default: by the ending of --output, else table].",
+)
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option("--family", type=click.Choice(["4", "6"]), help="Only this IP version [default: both].")
+@click.option(
+    "--service-tags", metavar="FILE", type=click.Path(path_type=Path), help="Microsoft's service tags file."
+)
+@click.option("--all", "all_rows", is_flag=True, help="Write files of more than 10 million rows, too.")
 @click.pass_context
 def matrix(
     ctx: click.Context,
@@ -94,6 +120,12 @@ def matrix(
     rate: float,
     parallel: int,
     timeout: float,
+    snapshot: Path | None,
+    format_name: str | None,
+    output: Path | None,
+    family: str | None,
+    service_tags: Path | None,
+    all_rows: bool,
 ) -> None:
     """Who reaches whom? Real traffic between every pair of machines, as a table, CSV or JSON.
 
@@ -101,14 +133,44 @@ def matrix(
     azreach matrix --lab three-tier
     azreach matrix --env prod.yaml --from "web-*" --to "db-*" --ports 22,1433 --csv who.csv
     azreach matrix --env prod.yaml --expect --resume night.journal
+    azreach matrix --predict prod.json --output who.png
+    azreach matrix --predict prod.json --from "web-*" --to 10.2.0.0/16 --ports 1433 --output who.parquet
 
     Each source is asked by its own agent, at a bounded rate. Results are written to a journal as they
     come; after an interruption the same command with --resume goes on. A datagram that nobody
     answered is unconfirmed: neither open nor closed.
 
-    Exit status: 0 every flow got through (with --expect: all is as declared), 1 not every one, 2 wrong
-    use, 3 some could not be asked, or UDP without an answer leaves it open.
+    With --predict nothing is sent and no environment is needed: the exact sets of ports that pass, by
+    classes of addresses that nothing tells apart, or with --from and --to for every pair. These may name
+    VMs, NICs, addresses and prefixes. Files have a row for each interval of ports: source,
+    source_address, target, target_address, protocol, first_port, last_port; by classes source_class and
+    target_class stand for the first four, and who is in each is in a second file (who.members.csv).
+
+    Exit status: 0 every flow got through (with --expect: all is as declared; with --predict: always), 1
+    not every one, 2 wrong use, 3 some could not be asked, or UDP without an answer leaves it open.
     """
+    _check_mode(ctx, predicting=snapshot is not None)
+    if snapshot is not None:
+        from harness.matrix.question import parse_ports
+        from harness.predict.portwords import asked_ports
+        from harness.predict.run import Request, format_of, run
+
+        if as_json and format_name not in (None, "json"):
+            raise InputError(f"--json and --format {format_name} exclude each other")
+        request = Request(
+            snapshot,
+            sources,
+            targets,
+            asked=asked_ports((ask for words in ports for ask in parse_ports(words)), icmp),
+            family=int(family) if family else None,
+            format=format_of("json" if as_json else format_name, output),
+            output=output,
+            all_rows=all_rows,
+            service_tags=service_tags,
+        )
+        run(request, _say)
+        return
+
     from harness.commands.options import chosen_environment
     from harness.matrix.document import check_writable
     from harness.matrix.expectation import compare, expectations
@@ -137,6 +199,17 @@ def matrix(
             _say(f"azreach: to ask the rest later: the same command and --resume {journal.path}")
             journal.keep = True
     ctx.exit(exit_status(found, comparison))
+
+
+def _check_mode(ctx: click.Context, *, predicting: bool) -> None:
+    """Real traffic and prediction have their own options. Raises InputError for one of the other mode."""
+    for parameter in ctx.command.params:
+        other = LIVE_ONLY if predicting else PREDICT_ONLY
+        given = ctx.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name in other:
+            problem = "does not go with --predict" if predicting else "goes with --predict only"
+            hint = {"csv_file": "write --output FILE.csv", "ipv6": "write --family 6"}
+            raise InputError(f"{parameter.opts[0]} {problem}", hint=hint.get(parameter.name, ""))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""``azreach matrix --predict``: what a snapshot lets pass between all machines, as table, file or picture."""
