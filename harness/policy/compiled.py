@@ -30,7 +30,7 @@ from harness.policy.decision import Options
 from harness.policy.gateways import gateway_prefixes
 from harness.policy.routing import RouteLookup, route_lookup
 from harness.policy.security import RuleList, compile_rules
-from harness.policy.tags import TagScope, tag_scope
+from harness.policy.tags import TagScope, contains, tag_scope
 
 if TYPE_CHECKING:
     from harness.policy.inbound import Publications
@@ -192,15 +192,25 @@ class Compiled:
         return (vnet, *peers)
 
     def appliance(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
-        """The NIC within reach that has a next hop's address, or is behind a load balancer that has it."""
-        for place in self.within_reach(vnet):
-            receiver = self.holder(place, address)
-            if receiver is not None:
-                return receiver
-            behind = self.publications.appliances(place, address)
-            if behind:
-                return behind[0].nic
-        return None
+        """The NIC that has a next hop's address, or is behind an internal load balancer that has it.
+
+        It must be reached directly: in the virtual network itself, or in the space of a connected
+        peer as last synchronised.
+        """
+        owner = self.network.vnets[vnet]
+        places = [vnet] if contains(owner.address_space, address) else []
+        places += [
+            peering.remote_vnet
+            for peering in owner.peerings
+            if peering.state is PeeringState.CONNECTED and contains(peering.remote_address_space, address)
+        ]
+        if not places:
+            return None
+        receiver = self.holder(places[0], address)
+        if receiver is not None:
+            return receiver
+        behind = self.publications.appliances(places[0], address)
+        return behind[0].nic if behind else None
 
     def gateway_subnet(self, gateway: VirtualNetworkGateway) -> str | None:
         """The subnet (key) whose route table steers what comes in by a gateway; None if it is not there."""

@@ -19,6 +19,7 @@ from harness.network.model import (
     NetworkInterface,
     NextHopType,
     RouteSource,
+    SecurityRule,
     key,
 )
 from harness.policy.compiled import Compiled
@@ -27,7 +28,7 @@ from harness.policy.ends import End
 from harness.policy.gateways import connection_towards, gateway_of, is_down
 from harness.policy.packet import Packet
 from harness.policy.peering import explicitly_allowed, forwarded_traffic_refused, peering_fault
-from harness.policy.ports import Judged, rule_for
+from harness.policy.ports import rule_for
 from harness.policy.tags import INTERNET_SPACE, contains, is_private
 from harness.policy.trail import Trail, detached_note, nic_label, unmodelled_note
 from harness.text import plain
@@ -170,8 +171,8 @@ class Hops:
         why = f"no network interface has the next hop's address {address}{unmodelled_note(self._network)}"
         if elsewhere:
             why = (
-                f"{nic_label(elsewhere[0][0])} has the next hop's address {address}, but no connected peering"
-                f" leads from '{home.name}' to its virtual network"
+                f"{nic_label(elsewhere[0][0])} has the next hop's address {address}, but no connected,"
+                f" synchronised peering leads from '{home.name}' to its virtual network"
             )
         raise self._trail.deny(
             Cause.APPLIANCE_UNREACHABLE, DecisionKind.APPLIANCE, f"next hop {address}", why,
@@ -240,8 +241,20 @@ class Hops:
         self._trail.allow(DecisionKind.DELIVERY, "on premises", why, object_id=connection.id)
         return None
 
-    def cross(self, sender: Sender, receiver: NetworkInterface, packet: Packet, judged: Judged) -> None:
-        """The peering between the two virtual networks, where they differ."""
+    def cross(
+        self,
+        sender: Sender,
+        receiver: NetworkInterface,
+        packet: Packet,
+        rules_out: tuple[SecurityRule, ...],
+        *,
+        known: bool,
+    ) -> None:
+        """The peering between the two virtual networks, where they differ.
+
+        ``rules_out`` let the packet out of the sender's port. A peering without access stops new flows
+        only: where one of the two ports knows the flow (``known``), it passes, as it passes rules.
+        """
         here, there = sender.vnet, self._view.vnet_of(receiver)
         if here == there:
             return
@@ -257,8 +270,8 @@ class Hops:
                 object_id=refused.id, vnets=(there, here),
             )  # fmt: skip
         closed = [side for side in (mine, theirs) if side and not side.allow_virtual_network_access]
-        if closed and not judged.established:
-            carried = self._carried(receiver, packet, judged, mine in closed, theirs in closed)
+        if closed and not known:
+            carried = self._carried(receiver, packet, rules_out, mine in closed, theirs in closed)
             if not carried:
                 raise self._trail.deny(
                     Cause.PEERING_ACCESS_DISABLED, DecisionKind.PEERING, f"peering '{closed[0].name}'",
@@ -272,7 +285,12 @@ class Hops:
         )  # fmt: skip
 
     def _carried(
-        self, receiver: NetworkInterface, packet: Packet, judged: Judged, closed_out: bool, closed_in: bool
+        self,
+        receiver: NetworkInterface,
+        packet: Packet,
+        rules_out: tuple[SecurityRule, ...],
+        closed_out: bool,
+        closed_in: bool,
     ) -> bool:
         """Whether explicit rules carry a flow over a peering without access (or a rule is to deny it)."""
         rules_in = [rule_for(judge, packet) for judge in self._view.judges(receiver, Direction.INBOUND)]
@@ -280,7 +298,7 @@ class Hops:
             return True
         if self._view.options.peering_access == "no-traffic":
             return False
-        return explicitly_allowed(judged.rules, rules_in, closed_out, closed_in)
+        return explicitly_allowed(rules_out, rules_in, closed_out, closed_in)
 
     def on_premises_gateway(self, vnet: str, address: IPAddress) -> VirtualNetworkGateway | None:
         """The gateway through which ``vnet`` is reached from ``address``, if one is."""

@@ -22,7 +22,6 @@ from harness.policy.tags import PLATFORM, PLATFORM_TAGS
 from harness.policy.trail import Drop, Dropped, Trail, detached_note, nic_label
 
 _KMS_PORT = 1688
-_THROUGH_A_GATEWAY = Judged(established=False)
 
 
 class Journey:
@@ -155,7 +154,7 @@ class Journey:
         """From ``start`` to ``goal``, hop by hop; raises Dropped where it ends before."""
         sender, gateways = start, 0
         while True:
-            judged = _THROUGH_A_GATEWAY
+            judged = Judged(established=False)
             if sender.nic is not None:
                 judged = self._ports.judge(sender.nic, Direction.OUTBOUND, packet)
             route = self._hops.take_route(sender, packet, goal)
@@ -176,7 +175,8 @@ class Journey:
             receiver = self._hops.next_port(sender, route, packet, goal)
             if receiver is None:
                 return packet
-            self._hops.cross(sender, receiver, packet, judged)
+            known = judged.established or self._ports.knows(receiver, Direction.INBOUND, packet)
+            self._hops.cross(sender, receiver, packet, judged.rules, known=known)
             if self._is_for(receiver, packet, goal):
                 return self._arrive(receiver, packet, sender.nic, goal)
             self._hops.check_appliance(receiver, route, passed)

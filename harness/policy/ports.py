@@ -94,7 +94,7 @@ class Ports:
 
         ``previous`` is the NIC that an inbound packet comes from, None for the internet.
         """
-        if self._knows(nic, direction, packet):
+        if self.knows(nic, direction, packet):
             why = f"this port saw the flow and does not judge it again: {direction.lower()} traffic passes"
             self._trail.allow(DecisionKind.STATE, nic_label(nic), why, nic=nic)
             return Judged(established=True)
@@ -108,7 +108,8 @@ class Ports:
         self._states[key(nic.id), direction, packet.key] = rules
         return Judged(established=False, rules=rules)
 
-    def _knows(self, nic: NetworkInterface, direction: Direction, packet: Packet) -> bool:
+    def knows(self, nic: NetworkInterface, direction: Direction, packet: Packet) -> bool:
+        """Whether the port saw the flow, so that it asks no rules of this packet."""
         states, known, name = self._states, self._known, key(nic.id)
         own = (name, direction, packet.key)
         if own in states or own in known:
