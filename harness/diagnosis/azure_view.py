@@ -11,7 +11,7 @@ from harness.environment import Environment, Machine
 from harness.errors import InputError, SnapshotError
 from harness.model import Flow
 from harness.network.model import IPAddress, Network, VirtualMachine, key
-from harness.network.snapshot import load_snapshot
+from harness.network.load import load_network
 from harness.policy.decision import Explanation
 from harness.policy.explain import explain
 
@@ -31,7 +31,7 @@ class AzureView:
             return None
         stamp = _stamp(self._path)
         if self._network is None or stamp != self._stamp:
-            self._network, self._stamp = load_snapshot(self._path), stamp
+            self._network, self._stamp = load_network(self._path), stamp
         return self._network
 
     def addresses(self, name: str, machine: Machine) -> tuple[IPAddress, ...]:

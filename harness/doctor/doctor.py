@@ -19,7 +19,7 @@ from harness.doctor.references import Reference, endless, jump_problem, problems
 from harness.environment import Environment, Ssh
 from harness.errors import InputError, SnapshotError, TransportError
 from harness.network.model import Network
-from harness.network.snapshot import load_snapshot
+from harness.network.load import load_network
 from harness.transport.session import Sessions
 
 REQUESTS = 60.0
@@ -109,7 +109,7 @@ def _snapshot(environment: Environment) -> tuple[Network | None, list[Problem]]:
         summary = "the environment has no snapshot of the network: no rule, route or peering can be named"
         return None, [Problem(Status.WARNING, summary, cures.make_snapshot(None))]
     try:
-        return load_snapshot(path), []
+        return load_network(path), []
     except SnapshotError as error:
         return None, [Problem(Status.FAILED, error.message, cures.make_snapshot(path))]
 

@@ -28,7 +28,7 @@ from harness.doctor.yaml_insert import insert_machines
 from harness.environment import Azure, Environment, Machine, Ssh, load_environment
 from harness.errors import AzreachError, HostKeyError, InputError, SnapshotError, TransportError
 from harness.network.model import Network
-from harness.network.snapshot import load_snapshot
+from harness.network.load import load_network
 from harness.transport.known_hosts import ShownKey, fingerprint
 from harness.transport.session import Sessions
 
@@ -249,7 +249,7 @@ def _lacks_only_machines(path: Path, old: bytes) -> bool:
 
 def _network(azure: Azure) -> Network | None:
     try:
-        return load_snapshot(azure.snapshot) if azure.snapshot is not None else None
+        return load_network(azure.snapshot) if azure.snapshot is not None else None
     except SnapshotError:
         return None  # without it no ARM id is found; `azreach env check` says what is wrong with it
 

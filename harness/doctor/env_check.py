@@ -14,7 +14,7 @@ from harness.doctor.references import Location, jump_problem, problems_of
 from harness.environment import Environment, load_environment
 from harness.errors import InputError, SnapshotError
 from harness.network.model import key
-from harness.network.snapshot import load_snapshot
+from harness.network.load import load_network
 from harness.yamlfile import places
 
 
@@ -74,7 +74,7 @@ def _snapshot(environment: Environment) -> Iterator[tuple[Location, str]]:
         yield ("azure", "snapshot"), f"{path} is no regular file"
         return
     try:
-        network = load_snapshot(path)
+        network = load_network(path)
     except SnapshotError as error:
         yield ("azure", "snapshot"), error.message
         return

@@ -88,7 +88,7 @@ BROKEN = {
     "snapshot is something else": (
         "network.json",
         "env.yaml",
-        ["env.yaml:1: azure.snapshot: {}/env.yaml:1: not JSON*"],
+        ["env.yaml:1: azure.snapshot: {}/env.yaml: neither JSON nor a lab file"],
     ),
     "a flow to itself": (
         'from: "web-*"',
