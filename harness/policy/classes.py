@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from harness.network.addresses import Ranges, range_of
@@ -53,7 +54,7 @@ class EndpointClass:
     number: int
     context: ContextKey
     near: int
-    """Which spaces of peerings hold the address: classes with equal context and ``near`` are routed alike."""
+    """Which virtual networks and peerings have the address: with equal context, routed alike."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Classifier:
     def classes(self, family: int) -> FamilyClasses:
         """The classes of one address family."""
         whole = Atoms(family, self.ranges(family))
-        near = Atoms(family, self._peering_ranges(family))
+        near = Atoms(family, self._space_ranges(family))
         found: dict[object, list[int]] = {}
         for place, endpoint in enumerate(self._endpoints):
             if endpoint.family != family:
@@ -205,7 +206,7 @@ class Classifier:
                 for side in (rule.source, rule.destination):
                     if not side.any:
                         yield from new(side.addresses.of_family(family))
-        yield from self._peering_ranges(family)
+        yield from self._space_ranges(family)
         yield from self._acl_ranges(family)
         for subnet in {e.nic.subnet for e in self._endpoints}:
             for route in self._view.context(subnet).routes.active():
@@ -223,12 +224,12 @@ class Classifier:
                 if rule.remote_subnet.version == family:
                     yield range_of(rule.remote_subnet)
 
-    def _peering_ranges(self, family: int) -> Iterator[tuple[int, int]]:
+    def _space_ranges(self, family: int) -> Iterator[tuple[int, int]]:
         for vnet in self._view.network.vnets.values():
-            for peering in vnet.peerings:
-                for prefix in peering.remote_address_space:
-                    if prefix.version == family:
-                        yield range_of(prefix)
+            spaces = (vnet.address_space, *(peering.remote_address_space for peering in vnet.peerings))
+            for prefix in chain.from_iterable(spaces):
+                if prefix.version == family:
+                    yield range_of(prefix)
 
     def appliances(self) -> Iterator[NetworkInterface]:
         """The NICs that have a next hop's address, or stand behind an internal load balancer that has."""

@@ -260,7 +260,7 @@ class Hops:
             return
         name, remote_name = self._network.vnets[here].name, self._network.vnets[there].name
         mine, theirs = self._view.peering(here, there), self._view.peering(there, here)
-        refused = forwarded_traffic_refused(theirs, packet.source)
+        refused = forwarded_traffic_refused(self._network, theirs, packet.source)
         if refused is not None and self._view.options.forwarded_traffic == "documented":
             raise self._trail.deny(
                 Cause.FORWARDED_TRAFFIC_REFUSED, DecisionKind.PEERING,

@@ -88,12 +88,17 @@ def peering_fault(
 
 
 def forwarded_traffic_refused(
-    peering: VirtualNetworkPeering | None, source: IPAddress
+    network: Network, peering: VirtualNetworkPeering | None, source: IPAddress
 ) -> VirtualNetworkPeering | None:
-    """The receiving side's peering, where it drops what the other side forwards but did not originate."""
+    """The receiving side's peering, where it drops what the other side forwards but did not originate.
+
+    What the other side has itself originates there, whether or not the peering was synchronised since.
+    """
     if peering is None or peering.allow_forwarded_traffic:
         return None
-    return None if contains(peering.remote_address_space, source) else peering
+    sender = network.vnets.get(peering.remote_vnet)
+    own = sender.address_space if sender is not None else ()
+    return None if contains((*own, *peering.remote_address_space), source) else peering
 
 
 def explicitly_allowed(

@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from harness.model import Protocol
 from harness.network.model import Network
@@ -29,6 +30,8 @@ PATIENT = 1.5
 """The same for those few that were expected and not seen: a busy machine may be slow."""
 
 _NUMBER = struct.Struct("!I")
+_identifiers = count(1)
+"""Of echo requests: a port that knows one knows its answer, and so the other direction, too."""
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -132,6 +135,7 @@ class _Round:
         self._connections = selectors.DefaultSelector()
         self._opened: list[socket.socket] = []
         self._by_probe: dict[Probe, socket.socket] = {}
+        self._identities: dict[Probe, bytes] = {}
         self.answered: set[Probe] = set()
 
     def __enter__(self) -> _Round:
@@ -178,12 +182,14 @@ class _Round:
     def _ping(self, host: Host, probe: Probe, family: int, number: int) -> None:
         six = probe.family == 6
         raw = self._open(host, family, socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP)
-        body = struct.pack("!HH", self._client_port, number) + b"reachable?"
+        identifier = next(_identifiers) & 0xFFFF
+        body = struct.pack("!HH", identifier, number) + b"reachable?"
         packet = struct.pack("!BBH", 128 if six else 8, 0, 0) + body
         if not six:
             packet = struct.pack("!BBH", 8, 0, checksum(packet)) + body
         with contextlib.suppress(OSError):
             raw.sendto(packet, (probe.addresses[1], 0))
+        self._identities[probe] = body[:4]
         self._clients.register(raw, selectors.EVENT_READ, (probe, number))
 
     def speak(self, probes: Iterable[Probe]) -> None:
@@ -283,8 +289,7 @@ class _Round:
         if probe.protocol is not Protocol.ICMP:
             return data == _NUMBER.pack(number)
         message = data if probe.family == 6 else data[20:]
-        identity = struct.pack("!HH", self._client_port, number)
-        return message[0] == (129 if probe.family == 6 else 0) and message[4:8] == identity
+        return message[0] == (129 if probe.family == 6 else 0) and message[4:8] == self._identities[probe]
 
 
 @contextlib.contextmanager
