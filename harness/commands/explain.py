@@ -1,4 +1,4 @@
-"""``azreach explain``: what a snapshot's configuration says of one flow.
+"""``azreach explain``: what a network's configuration says of one flow, or of a file of flows.
 
 Only arguments and printing; the answer is :mod:`harness.policy`'s. Exit status 0 for allow,
 1 for deny; errors (status 2) are printed by the command group.
@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.commands.options import chosen_policy, loaded, policy_options
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from harness.model import Flow
 
-    from harness.policy.decision import Decision, Explanation
-
-PROTOCOLS = ("tcp", "udp", "icmp")
+PROTOCOLS = ("tcp", "udp", "icmp", "esp", "ah")
 
 
 @click.command()
-@click.argument("snapshot", type=click.Path(path_type=Path))
-@click.option("--from", "source", required=True, metavar="A", help="VM name, IP address or ARM id.")
-@click.option("--to", "target", required=True, metavar="B", help="VM name, IP address or ARM id.")
+@click.argument("network", metavar="NETWORK", type=click.Path(path_type=Path))
+@click.option("--from", "source", metavar="A", help="VM name, IP address or ARM id.")
+@click.option("--to", "target", metavar="B", help="VM name, IP address or ARM id.")
 @click.option(
     "--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="tcp", show_default=True
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="Destination port; none for icmp.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Destination port; none for icmp, esp, ah.")
 @click.option(
     "--source-port",
     type=click.IntRange(1, 65535),
@@ -37,87 +37,79 @@ PROTOCOLS = ("tcp", "udp", "icmp")
 @click.option(
     "--family", type=click.Choice(["4", "6"]), help="IP version, where a name has addresses of both."
 )
+@click.option(
+    "--flows", "flows_file", type=click.Path(path_type=Path),
+    help="Many flows: a CSV file with the columns from,to,protocol,port (- is standard input).",
+)  # fmt: skip
+@click.option("--rules", is_flag=True, help="Every rule that was asked, and why it did not match.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--jsonl", is_flag=True, help="With --flows: a JSON document a line for each flow.")
+@policy_options
 @click.pass_context
 def explain(
     context: click.Context,
-    snapshot: Path,
-    source: str,
-    target: str,
+    network: Path,
+    source: str | None,
+    target: str | None,
     protocol: str,
     port: int | None,
     source_port: int,
     family: str | None,
+    flows_file: Path | None,
+    rules: bool,
     as_json: bool,
+    jsonl: bool,
+    assumptions: tuple[str, ...],
+    service_tags_file: Path | None,
 ) -> None:
-    """Does the configuration in SNAPSHOT let A reach B, and which rule or route decides?
+    """Does the configuration in NETWORK let A reach B, and which rule or route decides?
 
-    SNAPSHOT is a JSON file {"resources": [...]} of ARM resources as GET returns them. Every
-    decision on the way is listed, forward and return. Exit status: 0 allow, 1 deny.
+    NETWORK is a snapshot {"resources": [...]} of ARM resources as GET returns them, what `az ... list`
+    prints, an exported template, `terraform show -json` of a plan or a state, or a lab file. Every
+    decision on the way is listed, forward and return. Exit status: 0 allow, 1 deny; with --flows 1 if one
+    is denied, 2 if one cannot be told.
     """
-    protocol = protocol.lower()
-    if protocol == "icmp" and port is not None:
-        raise click.UsageError("--port does not go with --protocol icmp")
-    if protocol != "icmp" and port is None:
-        raise click.UsageError(f"--protocol {protocol} needs --port")
+    flow = _one_flow(source, target, protocol.lower(), port, family) if flows_file is None else None
+    if flows_file is not None and (source or target or port is not None or as_json):
+        raise click.UsageError("--flows does not go with --from, --to, --port or --json (but with --jsonl)")
+    if flow is not None and jsonl:
+        raise click.UsageError("--jsonl goes with --flows; one flow is printed by --json")
+    if rules and (flows_file is not None or as_json):
+        raise click.UsageError("--rules does not go with --flows or --json (which has them all)")
+    options, service_tags = chosen_policy(assumptions, service_tags_file)
 
-    from harness.model import Flow, Protocol
-    from harness.network.snapshot import load_snapshot
+    from harness.policy.compiled import Compiled
     from harness.policy.explain import explain as judge
+    from harness.report import explanations
 
-    flow = Flow(source, target, Protocol(protocol), port, int(family) if family else None)
-    explanation = judge(load_snapshot(snapshot), flow, source_port=source_port)
-    if as_json:
-        _print_json(explanation)
-    else:
-        from rich.console import Console
+    if flow is not None:
+        view = Compiled(loaded(network), options, service_tags)
+        explanation = judge(view, flow, source_port=source_port)
+        if as_json:
+            explanations.print_json(explanation)
+        else:
+            explanations.print_one(explanation, rules=rules)
+        context.exit(0 if explanation.allowed else 1)
 
-        _print(Console(highlight=False, soft_wrap=True), explanation)
-    context.exit(0 if explanation.allowed else 1)
+    from harness.flows import read_flows
 
-
-def _print_json(explanation: Explanation) -> None:
-    import json
-
-    from harness.policy.document import to_json
-
-    # ASCII only: whatever a name holds, the terminal and the reader's encoding are safe from it
-    click.echo(json.dumps(to_json(explanation), indent=2))
-
-
-def _print(console: Console, explanation: Explanation) -> None:
-    """Lines, not a table: a rule's name is never cut, whatever the width."""
-    from rich.text import Text
-
-    from harness.text import plain
-
-    def line(*parts: tuple[str, str]) -> None:
-        console.print(Text.assemble(*((plain(text), style) for text, style in parts)))
-
-    colour = "bold green" if explanation.allowed else "bold red"
-    addresses = f" ({explanation.source_address} -> {explanation.target_address})"
-    line((explanation.verdict.upper(), colour), (f"  {explanation.flow}", "bold"), (addresses, "dim"))
-    if explanation.cause is not None:
-        line(("cause     ", "dim"), (explanation.cause.value, colour))
-    if explanation.deciding is not None:
-        line(("because   ", "dim"), (f"{explanation.deciding.where}: {explanation.deciding.why}", ""))
-    if explanation.rule is not None:
-        line(("rule      ", "dim"), (explanation.rule, ""))
-    if explanation.route is not None:
-        line(("route     ", "dim"), (str(explanation.route), ""))
-    line(("decisions", "dim"))
-    for number, decision in enumerate(explanation.decisions, 1):
-        line(*_decision(number, decision))
-    if explanation.fix:
-        line(("fix", "dim"))
-    for command in explanation.fix:
-        line((f"  {command}", ""))
+    assert flows_file is not None  # one of the two is given
+    flows = read_flows(flows_file)
+    view = Compiled(loaded(network), options, service_tags)
+    answers = explanations.answer_all(view, flows, source_port)
+    context.exit(explanations.print_lines(answers) if jsonl else explanations.print_table(answers))
 
 
-def _decision(number: int, decision: Decision) -> tuple[tuple[str, str], ...]:
-    denied = decision.access.value == "Deny"
-    return (
-        (f"  {number:>2}. {decision.way.value:<7} ", "dim"),
-        (f"{decision.access.value:<5} ", "red" if denied else "green"),
-        (f"{decision.kind.value:<9} {decision.where}: {decision.why}", ""),
-    )
+def _one_flow(
+    source: str | None, target: str | None, protocol: str, port: int | None, family: str | None
+) -> Flow:
+    from harness.model import Flow, Protocol
+
+    if source is None or target is None:
+        raise click.UsageError("name the two ends with --from and --to, or a file of flows with --flows")
+    kind = Protocol(protocol)
+    if not kind.has_ports and port is not None:
+        raise click.UsageError(f"--port does not go with --protocol {protocol}")
+    if kind.has_ports and port is None:
+        raise click.UsageError(f"--protocol {protocol} needs --port")
+    return Flow(source, target, kind, port, int(family) if family else None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import environment_options
+from harness.commands.options import chosen_policy, environment_options, loaded, policy_options
 from harness.errors import AzreachError, InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LIVE_ONLY = ("env_file", "lab", "ipv6", "expect", "csv_file", "resume", "rate", "parallel", "timeout")
 FORMATS = ("table", "csv", "json", "parquet", "png", "svg")
-PREDICT_ONLY = ("family", "format_name", "output", "all_rows", "service_tags")
+PREDICT_ONLY = ("family", "format_name", "output", "all_rows", "service_tags_file", "assumptions")
 
 
 class MatrixInterrupted(AzreachError):
@@ -99,10 +99,8 @@ class MatrixInterrupted(AzreachError):
 )
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write to this file.")
 @click.option("--family", type=click.Choice(["4", "6"]), help="Only this IP version [default: both].")
-@click.option(
-    "--service-tags", metavar="FILE", type=click.Path(path_type=Path), help="Microsoft's service tags file."
-)
 @click.option("--all", "all_rows", is_flag=True, help="Write files of more than 10 million rows, too.")
+@policy_options
 @click.pass_context
 def matrix(
     ctx: click.Context,
@@ -124,8 +122,9 @@ def matrix(
     format_name: str | None,
     output: Path | None,
     family: str | None,
-    service_tags: Path | None,
     all_rows: bool,
+    assumptions: tuple[str, ...],
+    service_tags_file: Path | None,
 ) -> None:
     """Who reaches whom? Real traffic between every pair of machines, as a table, CSV or JSON.
 
@@ -152,8 +151,9 @@ def matrix(
     _check_mode(ctx, predicting=snapshot is not None)
     if snapshot is not None:
         from harness.matrix.question import parse_ports
+        from harness.policy.compiled import Compiled
         from harness.predict.portwords import asked_ports
-        from harness.predict.run import Request, format_of, run
+        from harness.predict.run import Request, check, format_of, run
 
         if as_json and format_name not in (None, "json"):
             raise InputError(f"--json and --format {format_name} exclude each other")
@@ -166,17 +166,18 @@ def matrix(
             format=format_of("json" if as_json else format_name, output),
             output=output,
             all_rows=all_rows,
-            service_tags=service_tags,
         )
-        run(request, _say)
+        check(request)
+        options, service_tags = chosen_policy(assumptions, service_tags_file)
+        run(request, Compiled(loaded(snapshot), options, service_tags), _say)
         return
 
     from harness.commands.options import chosen_environment
-    from harness.matrix.document import check_writable
     from harness.matrix.expectation import compare, expectations
     from harness.matrix.question import build_question, parse_ports
     from harness.matrix.runner import Limits
     from harness.matrix.summary import exit_status
+    from harness.outfile import check_writable
 
     environment = chosen_environment(env_file, lab)
     question = build_question(

@@ -10,6 +10,9 @@ import click
 
 if TYPE_CHECKING:
     from harness.environment import Environment
+    from harness.network.model import Network
+    from harness.network.service_tags import ServiceTags
+    from harness.policy.decision import Options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,6 +36,79 @@ def environment_options(function: Function) -> Function:
         type=click.Path(path_type=Path),
         help="The environment file [default: $AZREACH_ENV, else the one running lab].",
     )(function)
+
+
+def policy_options(function: Function) -> Function:
+    """``--service-tags FILE`` and ``--assume NAME=VALUE``; :func:`chosen_policy` reads them."""
+    function = click.option(
+        "--assume",
+        "assumptions",
+        multiple=True,
+        metavar="NAME=VALUE",
+        is_eager=True,
+        callback=_list_assumptions,
+        help="A reading of what Azure's documents leave open; `--assume help` lists them.",
+    )(function)
+    return click.option(
+        "--service-tags",
+        "service_tags_file",
+        type=click.Path(path_type=Path),
+        help="Microsoft's service tags file (JSON), for rules and routes that name tags.",
+    )(function)
+
+
+def _assumptions() -> dict[str, tuple[str, ...]]:
+    """The values of each, the default first."""
+    from dataclasses import fields
+    from typing import get_args, get_type_hints
+
+    from harness.policy.decision import Options
+
+    hints = get_type_hints(Options)
+    return {item.name.replace("_", "-"): get_args(hints[item.name]) for item in fields(Options)}
+
+
+def _list_assumptions(
+    context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    if "help" in values:
+        for name, choices in _assumptions().items():
+            click.echo(f"{name}={'|'.join(choices)}")
+        click.echo("The first value is the default.")
+        context.exit(0)
+    return values
+
+
+def chosen_policy(
+    assumptions: tuple[str, ...], service_tags_file: Path | None
+) -> tuple[Options, ServiceTags | None]:
+    """The policy engine's options and service tags; raises UsageError or InputError."""
+    from harness.network.service_tags import load_service_tags
+    from harness.policy.decision import Options
+    from harness.text import plain
+
+    known = _assumptions()
+    chosen: dict[str, Any] = {}
+    for text in assumptions:
+        name, _, value = text.partition("=")
+        if value not in known.get(name, ()):
+            listed = "; ".join(f"{name}={'|'.join(choices)}" for name, choices in known.items())
+            raise click.UsageError(f"--assume {plain(text)}: not one of: {listed}")
+        chosen[name.replace("-", "_")] = value
+    tags = load_service_tags(service_tags_file) if service_tags_file is not None else None
+    return Options(**chosen), tags
+
+
+def loaded(path: Path) -> Network:
+    """The network that a file describes; what was assumed of it goes to standard error. Raises InputError."""
+    from harness.network.load import load_sources
+    from harness.network.snapshot import network_from_sources
+    from harness.text import plain
+
+    sources = load_sources(path)
+    for note in (note for source in sources for note in source.notes):
+        click.echo(f"note: {plain(note)}", err=True)
+    return network_from_sources(sources, plain(str(path)))
 
 
 def schedule_options(function: Function) -> Function:

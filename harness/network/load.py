@@ -53,10 +53,15 @@ def load_sources(path: Path) -> list[Source]:
     return [_load_file(file) for file in files]
 
 
-def resources_in(document: Any, origin: str) -> Sequence[Any]:
+def source_of(document: Any, origin: str) -> Source:
     """The ARM resources of a JSON document; ``origin`` names it in errors."""
+    if isinstance(document, dict) and "format_version" in document:
+        from harness.network.terraform import translation_of
+
+        translation = translation_of(document, origin)
+        return Source(origin, translation.resources, translation.notes)
     try:
-        return _resources_in(document, origin)
+        return Source(origin, _resources_in(document, origin))
     except RecursionError:
         raise SnapshotError(f"{origin}: nested too deeply") from None
 
@@ -67,10 +72,6 @@ def _resources_in(document: Any, origin: str) -> Sequence[Any]:
     if isinstance(document, dict):
         if is_template(document):
             return template_resources(document, origin)
-        if "format_version" in document:
-            from harness.network.terraform import resources_of
-
-            return resources_of(document, origin)
         if isinstance(document.get("id"), str):
             return [arm_shape(document)]
         for name in _LISTS:
@@ -83,7 +84,7 @@ def _load_file(path: Path) -> Source:
     origin = plain(str(path))
     text = read_text(path)
     if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("", "{", "["):
-        return Source(origin, resources_in(parse_json(text, origin), origin))
+        return source_of(parse_json(text, origin), origin)
     for point in entry_points(group=ENTRY_POINTS):
         resources = point.load()(path)
         if resources is not None:

@@ -107,6 +107,7 @@ class RouteTable:
     routes: tuple[Route, ...]
     tag_routes: tuple[ServiceTagRoute, ...] = ()
     disable_bgp_route_propagation: bool = False
+    disable_peering_route: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,13 @@ class ServiceTags:
         tag = self.tags.get(name.lower())
         return tag.addresses if tag is not None else None
 
+    def prefixes(self, name: str) -> tuple[tuple[int, int, int], ...]:
+        """(family, first, last) of every prefix of a tag, as the file lists them; () for no such tag."""
+        tag = self.tags.get(name.lower())
+        if tag is None:
+            return ()
+        return (*((4, *ends) for ends in tag.ranges_4), *((6, *ends) for ends in tag.ranges_6))
+
     def tags_of(self, address: IPAddress) -> tuple[str, ...]:
         """The names of all tags that hold ``address``, the narrowest first."""
         holding = [tag for tag in self.tags.values() if address in tag.addresses]

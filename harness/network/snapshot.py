@@ -21,10 +21,11 @@ from harness.text import plain
 
 
 class Source(NamedTuple):
-    """ARM resources from one place; ``origin`` names it in errors."""
+    """ARM resources from one place; ``origin`` names it in errors, ``notes`` say what was assumed."""
 
     origin: str
     resources: Sequence[Mapping[str, Any]]
+    notes: tuple[str, ...] = ()
 
 
 def load_snapshot(path: Path) -> Network:

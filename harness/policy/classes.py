@@ -23,6 +23,7 @@ from harness.network.model import (
     key,
 )
 from harness.policy.compiled import Compiled, ContextKey
+from harness.policy.gateways import remote_prefixes
 from harness.policy.security import AnyRuleList
 
 if TYPE_CHECKING:
@@ -208,21 +209,41 @@ class Classifier:
                         yield from new(side.addresses.of_family(family))
         yield from self._space_ranges(family)
         yield from self._acl_ranges(family)
-        for subnet in {e.nic.subnet for e in self._endpoints}:
+        yield from self._gateway_ranges(family)
+        for subnet in self._routed_subnets():
             for route in self._view.context(subnet).routes.active():
                 if route.prefix.version == family:
                     yield range_of(route.prefix)
-        for nic in self.appliances():
+        for nic in self.appliances:
             for configuration in nic.ip_configurations:
                 if configuration.address.version == family:
                     number = int(configuration.address)
                     yield number, number
+
+    @cached_property
+    def choices(self) -> int:
+        """Among how many appliances a next hop spreads packets, at most."""
+        contexts = {context.key: context for context in map(self._view.context, self._routed_subnets())}
+        routes = ((context.vnet, route) for context in contexts.values() for route in context.routes.active())
+        return max((len(self._view.appliances(vnet, route)) for vnet, route in routes), default=1) or 1
 
     def _acl_ranges(self, family: int) -> Iterator[tuple[int, int]]:
         for service in self._view.network.cloud_services.values():
             for rule in (rule for endpoint in service.endpoints for rule in endpoint.acl):
                 if rule.remote_subnet.version == family:
                     yield range_of(rule.remote_subnet)
+
+    def _routed_subnets(self) -> set[str]:
+        """Where packets are routed: the endpoints' subnets, and the gateways' for what comes in by them."""
+        gateways = map(self._view.gateway_subnet, self._view.network.gateways.values())
+        return {endpoint.nic.subnet for endpoint in self._endpoints} | {name for name in gateways if name}
+
+    def _gateway_ranges(self, family: int) -> Iterator[tuple[int, int]]:
+        """What lies behind the gateways' connections."""
+        for connection in self._view.network.connections.values():
+            for prefix in remote_prefixes(self._view.network, connection):
+                if prefix.version == family:
+                    yield range_of(prefix)
 
     def _space_ranges(self, family: int) -> Iterator[tuple[int, int]]:
         for vnet in self._view.network.vnets.values():
@@ -231,19 +252,12 @@ class Classifier:
                 if prefix.version == family:
                     yield range_of(prefix)
 
-    def appliances(self) -> Iterator[NetworkInterface]:
-        """The NICs that have a next hop's address, or stand behind an internal load balancer that has."""
-        tables = self._view.network.route_tables.values()
-        hops = {route.next_hop_ip for table in tables for route in table.routes}
-        hops |= {route.next_hop_ip for table in tables for route in table.tag_routes}
+    @cached_property
+    def appliances(self) -> tuple[NetworkInterface, ...]:
+        """The NICs that routes to virtual appliances lead to."""
         found: dict[str, NetworkInterface] = {}
-        for vnet in self._view.network.vnets:
-            for address in hops:
-                if address is None:
-                    continue
-                nic = self._view.holder(vnet, address)
-                if nic is not None:
-                    found[key(nic.id)] = nic
-                for arrival in self._view.publications.appliances(vnet, address):
-                    found[key(arrival.nic.id)] = arrival.nic
-        yield from found.values()
+        contexts = {context.key: context for context in map(self._view.context, self._routed_subnets())}
+        for context in contexts.values():
+            for route in context.routes.active():
+                found |= {key(nic.id): nic for nic in self._view.appliances(context.vnet, route)}
+        return tuple(found.values())

@@ -18,6 +18,7 @@ from harness.network.model import (
     Network,
     NetworkInterface,
     NetworkSecurityGroup,
+    NextHopType,
     PeeringState,
     SecurityAdminRule,
     SecurityRule,
@@ -26,7 +27,7 @@ from harness.network.model import (
     key,
 )
 from harness.network.service_tags import ServiceTags
-from harness.policy.decision import Options
+from harness.policy.decision import EffectiveRoute, Options
 from harness.policy.gateways import gateway_prefixes
 from harness.policy.routing import RouteLookup, route_lookup
 from harness.policy.security import RuleList, compile_rules
@@ -191,12 +192,29 @@ class Compiled:
         )
         return (vnet, *peers)
 
-    def appliance(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
-        """The NIC that has a next hop's address, or is behind an internal load balancer that has it.
+    def appliances(self, vnet: str, route: EffectiveRoute) -> tuple[NetworkInterface, ...]:
+        """The NICs that a route to a virtual appliance leads to; () where one of its next hops is nobody's.
 
-        It must be reached directly: in the virtual network itself, or in the space of a connected
-        peer as last synchronised.
+        Several where it has several next hops, or where an internal load balancer has the address. A next
+        hop must be reached directly: in the virtual network itself, or in the space of a connected peer
+        as last synchronised.
         """
+        if route.next_hop_type is not NextHopType.VIRTUAL_APPLIANCE:
+            return ()
+        found: dict[str, NetworkInterface] = {}
+        for address in (route.next_hop_ip, *route.other_next_hops):
+            behind = self._behind(vnet, address) if address is not None else ()
+            if not behind:
+                return ()
+            found |= {key(nic.id): nic for nic in behind}
+        return tuple(found[name] for name in sorted(found))
+
+    def appliance(self, vnet: str, route: EffectiveRoute, choice: int = 0) -> NetworkInterface | None:
+        """One of them. Packets are spread over all, so a flow passes only if it passes by every choice."""
+        found = self.appliances(vnet, route)
+        return found[choice % len(found)] if found else None
+
+    def _behind(self, vnet: str, address: IPAddress) -> tuple[NetworkInterface, ...]:
         owner = self.network.vnets[vnet]
         places = [vnet] if contains(owner.address_space, address) else []
         places += [
@@ -205,12 +223,11 @@ class Compiled:
             if peering.state is PeeringState.CONNECTED and contains(peering.remote_address_space, address)
         ]
         if not places:
-            return None
+            return ()
         receiver = self.holder(places[0], address)
         if receiver is not None:
-            return receiver
-        behind = self.publications.appliances(places[0], address)
-        return behind[0].nic if behind else None
+            return (receiver,)
+        return tuple(arrival.nic for arrival in self.publications.appliances(places[0], address))
 
     def gateway_subnet(self, gateway: VirtualNetworkGateway) -> str | None:
         """The subnet (key) whose route table steers what comes in by a gateway; None if it is not there."""
@@ -231,6 +248,7 @@ def compiled(
             if place:
                 _recent.insert(0, _recent.pop(place))
             return found
-    _recent.insert(0, Compiled(network, options, service_tags))
+    made = Compiled(network, options, service_tags)
+    _recent.insert(0, made)
     del _recent[_KEPT:]
-    return _recent[0]
+    return made

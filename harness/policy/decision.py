@@ -6,6 +6,7 @@ Only words; who makes the decisions is :mod:`harness.policy.journey`, how they b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -69,6 +70,7 @@ class EffectiveRoute:
 
     ``name`` and ``id`` are a user-defined route's, or the peering's that a route comes from;
     None for other system routes. ``peer`` is the key of the peered virtual network.
+    ``other_next_hops``: packets are spread over all of them (VirtualApplianceEcmp).
     """
 
     prefix: IPNetwork
@@ -79,6 +81,7 @@ class EffectiveRoute:
     name: str | None = None
     id: str | None = None
     peer: str | None = None
+    other_next_hops: tuple[IPAddress, ...] = ()
 
     def __str__(self) -> str:
         hop = f" {self.next_hop_ip}" if self.next_hop_ip is not None else ""
@@ -163,8 +166,13 @@ class Explanation:
     target_nic: str | None = None
     source_port: int | None = None
     outbound: Outbound | None = None
-    fix: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
+    fixing: Callable[[], tuple[str, ...]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def fix(self) -> tuple[str, ...]:
+        """The changes that would let the flow pass, worked out when they are asked for; () for an allow."""
+        return self.fixing() if self.fixing is not None else ()
 
     @property
     def allowed(self) -> bool:

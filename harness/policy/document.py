@@ -14,6 +14,12 @@ from harness.policy.spelling import diagnostic_name, resource_name
 
 def to_json(explanation: Explanation) -> dict[str, Any]:
     """Plain JSON values; ``decisions`` in the order in which the packet and its answer met them."""
+    decisions = [decision_to_json(decision) for decision in explanation.decisions]
+    return summary_to_json(explanation) | {"decisions": decisions}
+
+
+def summary_to_json(explanation: Explanation) -> dict[str, Any]:
+    """One line of many: the verdict and what decided, without the decisions before it."""
     flow = explanation.flow
     return {
         "from": flow.source,
@@ -31,7 +37,6 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
         "rule": explanation.rule,
         "route": route_to_json(explanation.route),
         "why": explanation.deciding.why if explanation.deciding else None,
-        "decisions": [decision_to_json(decision) for decision in explanation.decisions],
         "fix": list(explanation.fix),
     }
 
@@ -62,12 +67,6 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "route": route_to_json(decision.route),
         "why": decision.why,
     }
-
-
-def summary_to_json(explanation: Explanation) -> dict[str, Any]:
-    """One line of many: the verdict and what decided, without the decisions before it."""
-    found = to_json(explanation)
-    return {name: value for name, value in found.items() if name != "decisions"}
 
 
 def _azure_names(decision: Decision) -> dict[str, str] | None:

@@ -53,6 +53,12 @@ class Edge:
             return self._hops.gateway_sender(gateway)
         owners = self._hops.owners(address)
         if target.public is not None or (not owners and is_internet(address)):
+            if target.public is None and target.arrival is not None:
+                raise self._trail.deny(
+                    Cause.NO_INBOUND_RULE, DecisionKind.INBOUND, target.arrival.where,
+                    f"{packet.destination} is a private address, which the internet does not reach",
+                    object_id=target.arrival.object_id, nic=nic,
+                )  # fmt: skip
             self.public_port(target, packet)
             return None
         faults = [peering_fault(self._network, name, home) for name in owners]
@@ -111,17 +117,24 @@ class Edge:
             Cause.DEFAULT_DENY, DecisionKind.INBOUND, where, why, object_id=object_id, nic=nic
         )
 
-    def translate_destination(self, packet: Packet, goal: End) -> Packet:
-        """A packet to a published address as the NIC behind it sees it."""
+    def behind(self, packet: Packet, receiver: NetworkInterface, goal: End) -> Packet:
+        """A packet as the rules of ``receiver`` see it: behind a published address the private one is."""
         configuration, arrival = goal.configuration, goal.arrival
-        if configuration is None or (arrival is None and packet.destination == configuration.address):
+        if configuration is None or receiver is not goal.nic or packet.destination != goal.address:
+            return packet
+        if arrival is None and packet.destination == configuration.address:
             return packet
         port = arrival.port if arrival is not None else packet.destination_port
-        if arrival is not None and goal.public is None:
+        return packet.towards(configuration.address, port, frozenset(configuration.asgs))
+
+    def translate_destination(self, packet: Packet, receiver: NetworkInterface, goal: End) -> Packet:
+        """A packet to a published address as the NIC behind it sees it; says which balancer did it."""
+        inside, arrival = self.behind(packet, receiver, goal), goal.arrival
+        if inside is not packet and arrival is not None and goal.public is None:
             self._trail.allow(
                 DecisionKind.INBOUND, arrival.where, arrival.why, object_id=arrival.object_id, nic=goal.nic
             )
-        return packet.towards(configuration.address, port, frozenset(configuration.asgs))
+        return inside
 
     def translate_source(self, packet: Packet, sender: Sender, goal: End) -> Packet:
         """A packet to a published address of this network, as it comes back from the internet."""

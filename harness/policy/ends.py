@@ -24,6 +24,7 @@ from harness.network.model import (
 )
 from harness.policy.compiled import Compiled
 from harness.policy.inbound import Arrival, Refusal
+from harness.policy.outbound import Outbound, outbound_of
 from harness.text import plain
 
 _LISTED = 20
@@ -74,7 +75,7 @@ def resolve_ends(view: Compiled, flow: Flow) -> tuple[End, tuple[End, ...]]:
     source_end = _source(network, _of_family(source, family), target_end)
     targets = _published(view, flow, source_end, target_end)
     if source_end.nic is None and targets[0].nic is None and targets[0].refusal is None:
-        raise InputError(
+        raise UnknownNameError(
             f"neither {plain(flow.source)} nor {plain(flow.target)} is an address of a network interface"
             " in the snapshot",
             hint="at least one end must be one; give the name of a VM",
@@ -88,10 +89,11 @@ def _published(view: Compiled, flow: Flow, source: End, target: End) -> tuple[En
         return (target,)
     address, asked = target.address if target.public is None else target.public, (flow.protocol, flow.port)
     public: IPAddress | None = address
-    found = view.publications.arrivals(address, *asked, source.address)
+    found = view.publications.arrivals(address, *asked, _seen_outside(view, flow, source))
     if found is None:
         public = None
-        places = view.within_reach(view.vnet_of(source.nic)) if source.nic else tuple(view.network.vnets)
+        near = view.within_reach(view.vnet_of(source.nic)) if source.nic else ()
+        places = dict.fromkeys((*near, *view.network.vnets))
         answers = (view.publications.internal(vnet, address, *asked, source.address) for vnet in places)
         found = next((answer for answer in answers if answer is not None), None)
     if found is None:
@@ -101,6 +103,14 @@ def _published(view: Compiled, flow: Flow, source: End, target: End) -> tuple[En
     return tuple(
         End(target.label, address, arrival.nic, arrival.configuration, public, arrival) for arrival in found
     )
+
+
+def _seen_outside(view: Compiled, flow: Flow, source: End) -> IPAddress:
+    """The address by which the internet knows the source: what translates it, where that is known."""
+    if source.nic is None or source.configuration is None:
+        return source.address
+    found = outbound_of(view, source.nic, source.configuration, flow.protocol)
+    return found.addresses[0] if isinstance(found, Outbound) and found.addresses else source.address
 
 
 def _candidates(network: Network, text: str) -> _Candidates:

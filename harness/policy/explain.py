@@ -9,10 +9,11 @@ One flow at a time, every decision named; whole networks at once are :mod:`harne
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from harness.errors import InputError
 from harness.model import Flow
-from harness.network.model import Access, IPAddress, Network
+from harness.network.model import Access, IPAddress, Network, key
 from harness.network.service_tags import ServiceTags
 from harness.policy.compiled import DOCUMENTED, Compiled, compiled
 from harness.policy.decision import (
@@ -28,7 +29,7 @@ from harness.policy.ends import End, resolve_ends
 from harness.policy.fix import fixes
 from harness.policy.journey import Journey
 from harness.policy.packet import Packet
-from harness.policy.ports import State, survives
+from harness.policy.ports import Forgiven, State, survives
 from harness.policy.trail import Drop
 
 EPHEMERAL_PORT = 49152
@@ -53,16 +54,31 @@ def explain(
     the flow does not fit the network or the snapshot cannot tell.
     """
     view = network if isinstance(network, Compiled) else compiled(network, options, service_tags)
-    _check_ports(flow, source_port)
-    source, targets = resolve_ends(view, flow)
-    answers = []
-    for target in targets:
-        journey = Journey(view, source, target, _packet(flow, source, target, source_port))
-        answers.append(_explanation(view, flow, journey, source, target, source_port))
+    answers = explain_each(view, flow, source_port=source_port)
     refused = [answer for answer in answers if not answer.allowed]
     if not refused or len(answers) == 1:
         return (refused or answers)[0]
     return _one_of_many(refused[0], len(refused), len(answers))
+
+
+def explain_each(view: Compiled, flow: Flow, *, source_port: int = EPHEMERAL_PORT) -> tuple[Explanation, ...]:
+    """:func:`explain` for every backend that the target's address leads to; else one answer."""
+    _check_ports(flow, source_port)
+    source, targets = resolve_ends(view, flow)
+    return tuple([_by_every_choice(view, flow, source, target, source_port) for target in targets])
+
+
+def _by_every_choice(view: Compiled, flow: Flow, source: End, target: End, source_port: int) -> Explanation:
+    """Where a next hop stands for several appliances, the flow must pass by each."""
+    packet = _packet(flow, source, target, source_port)
+    journey = Journey(view, source, target, packet)
+    found = _explanation(view, flow, journey, source, target, source_port)
+    for choice in range(1, journey.spread):
+        if not found.allowed:
+            break
+        other = Journey(view, source, target, packet, choice=choice)
+        found = _explanation(view, flow, other, source, target, source_port)
+    return found
 
 
 def explain_established(
@@ -134,9 +150,34 @@ def _explanation(
         target_nic=target.nic.id if target.nic else None,
         source_port=source_port if flow.protocol.has_ports else None,
         outbound=journey.outbound,
-        fix=fixes(view.network, drop, decisions) if drop else (),
         options=view.options,
+        fixing=partial(_fixes, view, source, target, journey, drop) if drop else None,
     )
+
+
+_ROUNDS = 4
+"""Denials one behind the other for which a change is proposed."""
+
+
+def _fixes(view: Compiled, source: End, target: End, journey: Journey, drop: Drop) -> tuple[str, ...]:
+    """The changes that let the flow through: that for what denies it, then for what would deny it next.
+
+    Rules can be looked past one after another; where something else ends the flow, its fix is the last.
+    """
+    found = list(fixes(view.network, drop, journey.decisions))
+    forgiven: set[Forgiven] = set()
+    for _ in range(_ROUNDS):
+        decision = drop.decision
+        if decision.kind is not DecisionKind.NSG or decision.rule_id is None or decision.nic_id is None:
+            break
+        forgiven.add((decision.rule_id, key(decision.nic_id), decision.way))
+        further = Journey(view, source, target, journey.packet, forgiven=frozenset(forgiven))
+        next_drop = further.run()
+        if next_drop is None:
+            break
+        drop = next_drop
+        found += (line for line in fixes(view.network, drop, further.decisions) if line not in found)
+    return tuple(found)
 
 
 def _one_of_many(first: Explanation, refused: int, of: int) -> Explanation:

@@ -58,11 +58,10 @@ def frontend_arrivals(
 def behind(balancers: Balancers, frontend: Frontend, family: int) -> tuple[Arrival, ...]:
     """Who is behind a frontend that a route has as its next hop.
 
-    The pool of its rule for every port (HA ports), else those of all its rules.
+    The pools of its rules for every port (HA ports): only those take whatever a route sends there.
     """
-    every_port = tuple(rule for rule in frontend.rules if not rule.frontend_port)
     found: dict[str, Arrival] = {}
-    for rule in every_port or frontend.rules:
+    for rule in (rule for rule in frontend.rules if not rule.frontend_port):
         for member in _backends(balancers, rule.pools, family):
             why = f"{member.configuration.address} is in the backend pool of the next hop"
             arrival = _arrival(frontend, rule, member, None, why)

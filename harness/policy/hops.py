@@ -14,6 +14,7 @@ from harness.model import Cause
 from harness.network.gateways import VirtualNetworkGateway
 from harness.network.model import (
     Access,
+    AdminAccess,
     Direction,
     IPAddress,
     NetworkInterface,
@@ -29,7 +30,7 @@ from harness.policy.gateways import connection_towards, gateway_of, is_down
 from harness.policy.packet import Packet
 from harness.policy.peering import explicitly_allowed, forwarded_traffic_refused, peering_fault
 from harness.policy.ports import rule_for
-from harness.policy.tags import INTERNET_SPACE, contains, is_private
+from harness.policy.tags import INTERNET_SPACE, contains, is_internet, is_private
 from harness.policy.trail import Trail, detached_note, nic_label, unmodelled_note
 from harness.text import plain
 
@@ -47,8 +48,9 @@ class Sender:
 class Hops:
     """Routing decisions of one journey."""
 
-    def __init__(self, view: Compiled, trail: Trail) -> None:
+    def __init__(self, view: Compiled, trail: Trail, choice: int = 0) -> None:
         self._view, self._network, self._trail = view, view.network, trail
+        self._choice, self.spread = choice, 1
 
     def sender(self, nic: NetworkInterface) -> Sender:
         return Sender(self._view.vnet_of(nic), nic.subnet, nic, nic_label(nic))
@@ -101,6 +103,8 @@ class Hops:
         private = goal.nic is not None and goal.public is None and packet.destination == goal.address
         if private or is_private(packet.destination):
             return f"the internet does not carry the private address {packet.destination}"
+        if not is_internet(packet.destination):
+            return f"{packet.destination} is no address of the internet"
         return None
 
     def next_port(
@@ -124,7 +128,9 @@ class Hops:
         """The NIC in ``vnet`` that a packet is delivered to, or the one behind an internal load balancer."""
         receiver = self._view.holder(vnet, packet.destination)
         if receiver is None and goal.arrival is not None and packet.destination == goal.address:
-            return goal.nic
+            assert goal.nic is not None  # an arrival has one
+            if self._view.vnet_of(goal.nic) == vnet:
+                return goal.nic
         if receiver is None and goal.refusal is not None and packet.destination == goal.address:
             raise self._trail.refuse(goal.refusal)
         if receiver is None:
@@ -163,11 +169,22 @@ class Hops:
             raise InputError(
                 f"route '{plain(route.name or '')}' to an appliance names no address of this family"
             )
-        receiver = self._view.appliance(sender.vnet, address)
-        if receiver is not None:
-            return receiver
-        elsewhere = self._network.holders.get(address, ())
+        found = self._view.appliances(sender.vnet, route)
+        if found:
+            self.spread = max(self.spread, len(found))
+            return found[self._choice % len(found)]
         home = self._network.vnets[sender.vnet]
+        for peering in home.peerings:
+            if (
+                contains(peering.remote_address_space, address)
+                and peering.remote_vnet not in self._network.vnets
+            ):
+                raise InputError(
+                    f"route '{plain(route.name or '')}' leads to {address} in {plain(peering.remote_vnet)},"
+                    " which is not in the snapshot: the verdict cannot be told",
+                    hint="add that virtual network and its resources to the snapshot",
+                )
+        elsewhere = self._network.holders.get(address, ())
         why = f"no network interface has the next hop's address {address}{unmodelled_note(self._network)}"
         if elsewhere:
             why = (
@@ -261,7 +278,9 @@ class Hops:
         name, remote_name = self._network.vnets[here].name, self._network.vnets[there].name
         mine, theirs = self._view.peering(here, there), self._view.peering(there, here)
         refused = forwarded_traffic_refused(self._network, theirs, packet.source)
-        if refused is not None and self._view.options.forwarded_traffic == "documented":
+        # what comes in by a gateway needs no allowForwardedTraffic (virtual-network-peering-overview)
+        enforced = self._view.options.forwarded_traffic == "documented" and sender.nic is not None
+        if refused is not None and enforced:
             raise self._trail.deny(
                 Cause.FORWARDED_TRAFFIC_REFUSED, DecisionKind.PEERING,
                 f"peering '{refused.name}' of '{remote_name}'",
@@ -272,7 +291,7 @@ class Hops:
         closed = [side for side in (mine, theirs) if side and not side.allow_virtual_network_access]
         if closed and not known:
             carried = self._carried(receiver, packet, rules_out, mine in closed, theirs in closed)
-            if not carried:
+            if not carried and not self._denied_by_nsg(receiver, packet):
                 raise self._trail.deny(
                     Cause.PEERING_ACCESS_DISABLED, DecisionKind.PEERING, f"peering '{closed[0].name}'",
                     "allowVirtualNetworkAccess is off, and no custom rule allows the flow by address or"
@@ -292,13 +311,20 @@ class Hops:
         closed_out: bool,
         closed_in: bool,
     ) -> bool:
-        """Whether explicit rules carry a flow over a peering without access (or a rule is to deny it)."""
-        rules_in = [rule_for(judge, packet) for judge in self._view.judges(receiver, Direction.INBOUND)]
-        if any(rule.access is Access.DENY for rule in rules_in):
-            return True
+        """Whether explicit rules carry a flow over a peering without access."""
         if self._view.options.peering_access == "no-traffic":
             return False
+        rules_in = [rule_for(judge, packet) for judge in self._view.judges(receiver, Direction.INBOUND)]
         return explicitly_allowed(rules_out, rules_in, closed_out, closed_in)
+
+    def _denied_by_nsg(self, receiver: NetworkInterface, packet: Packet) -> bool:
+        """Whether a rule of the receiver's is to deny the packet next, and so the better thing to name."""
+        admin = self._view.admin_rules(receiver.subnet, Direction.INBOUND)
+        found = admin.decide(packet) if admin is not None else None
+        if found is not None and found.rule.access is AdminAccess.ALWAYS_ALLOW:
+            return False
+        judges = self._view.judges(receiver, Direction.INBOUND)
+        return any(rule_for(judge, packet).access is Access.DENY for judge in judges)
 
     def on_premises_gateway(self, vnet: str, address: IPAddress) -> VirtualNetworkGateway | None:
         """The gateway through which ``vnet`` is reached from ``address``, if one is."""

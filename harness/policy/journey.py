@@ -17,7 +17,7 @@ from harness.policy.ends import End
 from harness.policy.hops import Hops, Sender
 from harness.policy.outbound import Outbound
 from harness.policy.packet import Packet
-from harness.policy.ports import NSG_CAUSES, Judged, Ports, State
+from harness.policy.ports import NSG_CAUSES, Forgiven, Judged, Ports, State
 from harness.policy.tags import PLATFORM, PLATFORM_TAGS
 from harness.policy.trail import Drop, Dropped, Trail, detached_note, nic_label
 
@@ -27,17 +27,26 @@ _KMS_PORT = 1688
 class Journey:
     """One flow through one network: :meth:`run` once, then read ``decisions``.
 
-    ``known`` are the flows that ports know already, of an established flow.
+    ``known`` are the flows that ports know already, of an established flow. ``choice`` is by which of
+    several appliances the packet goes, where a next hop stands for more than one. ``forgiven`` are rules
+    that count as if they allowed, for finding what else denies.
     """
 
     def __init__(
-        self, view: Compiled, source: End, target: End, packet: Packet, known: frozenset[State] = frozenset()
+        self,
+        view: Compiled,
+        source: End,
+        target: End,
+        packet: Packet,
+        known: frozenset[State] = frozenset(),
+        choice: int = 0,
+        forgiven: frozenset[Forgiven] = frozenset(),
     ) -> None:
         self._view = view
-        self._source, self._target, self._packet = source, target, packet
+        self._source, self._target, self.packet = source, target, packet
         self._trail = Trail()
-        self._ports = Ports(view, self._trail, source, target, known)
-        self._hops = Hops(view, self._trail)
+        self._ports = Ports(view, self._trail, source, target, known, forgiven)
+        self._hops = Hops(view, self._trail, choice)
         self._edge = Edge(view, self._trail, self._hops)
 
     @property
@@ -48,6 +57,11 @@ class Journey:
     def outbound(self) -> Outbound | None:
         """By what the flow's own packet left to the internet, if it did."""
         return self._edge.outbound
+
+    @property
+    def spread(self) -> int:
+        """Among how many appliances a next hop on the way spreads packets: choices there are."""
+        return self._hops.spread
 
     def states(self) -> dict[State, tuple[SecurityRule, ...]]:
         """What the ports have come to know of the flow."""
@@ -75,7 +89,8 @@ class Journey:
         if nic is None:
             # an address of the network that publishes nothing at this port
             return False
-        if source.nic is target.nic or (source.vm is not None and source.vm == target.vm):
+        own_address = target.public is None and target.arrival is None
+        if own_address and (source.nic is target.nic or (source.vm is not None and source.vm == target.vm)):
             why = "source and target are the same machine: the packet never leaves it"
             self._trail.allow(DecisionKind.DELIVERY, nic_label(nic), why, nic=nic)
             return True
@@ -94,7 +109,7 @@ class Journey:
         """Platform addresses; activation (KMS) counts as long as no custom default route takes it away."""
         if self._target.address in PLATFORM:
             return True
-        packet = self._packet
+        packet = self.packet
         if packet.protocol is not Protocol.TCP or packet.destination_port != _KMS_PORT:
             return False
         if self._target.address not in PLATFORM_TAGS["azureplatformlkm"]:
@@ -109,16 +124,16 @@ class Journey:
                 rule = compiled.rule
                 if not any(tag.lower() in PLATFORM_TAGS for tag in rule.destination.tags):
                     continue
-                if not compiled.evaluate(self._packet).matched:
+                if not compiled.evaluate(self.packet).matched:
                     continue
                 label = (f"{judge.group.name}/{rule.name}", rule.id)
                 where = f"{nic_label(nic)}, network security group '{judge.group.name}'"
-                asked = Asked(judge.rules, self._packet)
+                asked = Asked(judge.rules, self.packet)
                 if rule.access is Access.DENY:
                     raise self._trail.deny(
                         NSG_CAUSES[judge.level, Direction.OUTBOUND], DecisionKind.NSG, where,
-                        f"rule '{rule.name}' denies {self._packet} by a platform tag",
-                        object_id=judge.group.id, nic=nic, rule=label, asked=asked, packet=self._packet,
+                        f"rule '{rule.name}' denies {self.packet} by a platform tag",
+                        object_id=judge.group.id, nic=nic, rule=label, asked=asked, packet=self.packet,
                     )  # fmt: skip
                 break
 
@@ -126,14 +141,14 @@ class Journey:
         """The packet as the target sees it; its addresses may have been translated."""
         if self._source.nic is not None:
             start = self._hops.sender(self._source.nic)
-            return self._travel(self._packet, start, self._target, [self._source.nic])
+            return self._travel(self.packet, start, self._target, [self._source.nic])
         if self._target.nic is None:
-            self._edge.public_port(self._target, self._packet)
+            self._edge.public_port(self._target, self.packet)
         assert self._target.nic is not None  # what has no NIC has a refusal, which ends the journey
-        gateway = self._edge.enter(self._target, self._packet)
+        gateway = self._edge.enter(self._target, self.packet)
         if gateway is not None:
-            return self._travel(self._packet, gateway, self._target, [])
-        return self._arrive(self._target.nic, self._packet, None, self._target)
+            return self._travel(self.packet, gateway, self._target, [])
+        return self._arrive(self._target.nic, self.packet, None, self._target)
 
     def _return(self, arrived: Packet) -> None:
         if self._target.nic is None:
@@ -176,7 +191,8 @@ class Journey:
             if receiver is None:
                 return packet
             known = judged.established or self._ports.knows(receiver, Direction.INBOUND, packet)
-            self._hops.cross(sender, receiver, packet, judged.rules, known=known)
+            inside = self._edge.behind(packet, receiver, goal)
+            self._hops.cross(sender, receiver, inside, judged.rules, known=known)
             if self._is_for(receiver, packet, goal):
                 return self._arrive(receiver, packet, sender.nic, goal)
             self._hops.check_appliance(receiver, route, passed)
@@ -209,8 +225,8 @@ class Journey:
         self, nic: NetworkInterface, packet: Packet, previous: NetworkInterface | None, goal: End
     ) -> Packet:
         """The port of ``nic``, for which the packet is; its destination may be translated on the way in."""
-        if self._trail.way is Way.FORWARD and nic is goal.nic and packet.destination == goal.address:
-            inside = self._edge.translate_destination(packet, goal)
+        if self._trail.way is Way.FORWARD:
+            inside = self._edge.translate_destination(packet, nic, goal)
             if inside is not packet:
                 self._ports.same_flow(packet, inside)
                 packet = inside

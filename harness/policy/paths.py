@@ -72,10 +72,15 @@ class _Position:
 
 
 class Paths:
-    """All paths between the classes of one family."""
+    """All paths between the classes of one family.
 
-    def __init__(self, view: Compiled, classes: FamilyClasses, appliances: frozenset[str]) -> None:
-        self._view, self._classes = view, classes
+    ``choice`` is by which of several appliances packets go, where a next hop stands for more than one.
+    """
+
+    def __init__(
+        self, view: Compiled, classes: FamilyClasses, appliances: frozenset[str], choice: int = 0
+    ) -> None:
+        self._view, self._classes, self._choice = view, classes, choice
         self._appliances = appliances
         self._numbers = [item.number for item in classes.classes]
         self.paths: list[Path] = []
@@ -147,7 +152,7 @@ class Paths:
                 own = self._own[key(hop.nic.id)][chosen]
                 self._end(at, self._view.vnet_of(hop.nic), chosen[own], row)
                 self._through(at, hop.nic, chosen[~own], row)
-            elif hop.gateway_subnet is not None and at.gateways <= len(self._view.network.gateways):
+            elif hop.gateway_subnet is not None and at.gateways < len(self._view.network.gateways):
                 vnet = self._view.network.subnets[hop.gateway_subnet].vnet
                 beyond = _Position(
                     hop.gateway_subnet, vnet, GATEWAY, at.number, at.passed, at.path, at.gateways + 1
@@ -177,19 +182,8 @@ class Paths:
             self._follow(beyond, goals, row)
 
     def _cross(self, at: _Position, there: str, receiver: int) -> Path | None:
-        """The path with the peering that it crosses; None where that lets nothing through."""
-        if at.vnet == there:
-            return at.path
-        mine, theirs = self._view.peering(at.vnet, there), self._view.peering(there, at.vnet)
         address = _address(self._classes.family, at.number)
-        refused = forwarded_traffic_refused(theirs, address)
-        if refused is not None and self._view.options.forwarded_traffic == "documented":
-            return None
-        out = mine is not None and not mine.allow_virtual_network_access
-        into = theirs is not None and not theirs.allow_virtual_network_access
-        if not (out or into):
-            return at.path
-        return Path(at.path.appliances, (*at.path.closed, ClosedLeg(at.place, receiver, out, into)))
+        return crossed(self._view, at.path, (at.vnet, there), (at.place, receiver), address)
 
     def _number(self, path: Path) -> int:
         identity = (tuple(key(nic.id) for nic in path.appliances), path.closed)
@@ -213,6 +207,10 @@ class Paths:
                 begin, end = bisect_left(self._numbers, first), bisect_right(self._numbers, last)
                 for place, stop, hop in self._leads(route, context.vnet, begin, end):
                     found[place:stop] = self._hop(hop)
+            if context.routes.undefined:
+                for number in self._numbers:
+                    # raises where a route to an undefined service tag might decide
+                    context.routes.find(self._classes.family, number)
             self._by_context[context.key] = found
         return found
 
@@ -237,7 +235,7 @@ class Paths:
         elif kind is NextHopType.VNET_PEERING:
             hop = _Hop(vnet=route.peer)
         elif kind is NextHopType.VIRTUAL_APPLIANCE and route.next_hop_ip is not None:
-            hop = _Hop(nic=self._view.appliance(vnet, route.next_hop_ip))
+            hop = _Hop(nic=self._view.appliance(vnet, route, self._choice))
         yield begin, end, hop
 
     def _gateway(self, vnet: str, address: IPAddress) -> _Hop:
@@ -260,3 +258,23 @@ class Paths:
 
 def _address(family: int, number: int) -> IPAddress:
     return ip_address(number.to_bytes(4 if family == 4 else 16, "big"))
+
+
+def crossed(
+    view: Compiled, path: Path, vnets: tuple[str, str], places: tuple[int, int], source: IPAddress
+) -> Path | None:
+    """``path`` with the peering that leads on from one virtual network to the other, of a packet from
+    ``source``; ``places`` are those of a :class:`ClosedLeg`. None where the peering lets nothing through."""
+    here, there = vnets
+    if here == there:
+        return path
+    mine, theirs = view.peering(here, there), view.peering(there, here)
+    refused = forwarded_traffic_refused(view.network, theirs, source)
+    # what comes in by a gateway needs no allowForwardedTraffic
+    if refused is not None and view.options.forwarded_traffic == "documented" and places[0] != GATEWAY:
+        return None
+    out = mine is not None and not mine.allow_virtual_network_access
+    into = theirs is not None and not theirs.allow_virtual_network_access
+    if not (out or into):
+        return path
+    return Path(path.appliances, (*path.closed, ClosedLeg(*places, out, into)))

@@ -18,7 +18,7 @@ from harness.network.model import (
     SecurityRule,
     VirtualNetworkPeering,
 )
-from harness.policy.security import names_addresses
+from harness.policy.security import allows_by_address
 from harness.policy.tags import contains
 
 
@@ -109,8 +109,8 @@ def explicitly_allowed(
     Each end whose own peering is closed must be explicit in every NSG it has, and at least
     one end must be explicit at all: without any NSG nothing passes (recorded: 30 of 30 lost).
     """
-    explicit_out = [names_addresses(rule, Direction.OUTBOUND) for rule in rules_out]
-    explicit_in = [names_addresses(rule, Direction.INBOUND) for rule in rules_in]
+    explicit_out = [allows_by_address(rule, Direction.OUTBOUND) for rule in rules_out]
+    explicit_in = [allows_by_address(rule, Direction.INBOUND) for rule in rules_in]
     if closed_out and not all(explicit_out):
         return False
     if closed_in and not all(explicit_in):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_DENSE = 1 << 25
-"""Pairs of set numbers up to which a whole table is quicker than sorting."""
+_DENSE, _WORTH = 1 << 25, 16
+"""A whole table of pairs of sets is quicker than sorting, up to a size and a multiple of the work."""
 
 
 class PortMasks:
@@ -92,7 +92,7 @@ class PortMasks:
 
         count = len(self._masks)
         pairs = one.astype(np.int64) * count + other
-        if count * count <= _DENSE:
+        if count * count <= min(_DENSE, _WORTH * one.size):
             present = np.zeros(count * count, dtype=np.bool_)
             present[pairs.ravel()] = True
             distinct = np.flatnonzero(present)

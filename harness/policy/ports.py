@@ -43,6 +43,9 @@ _OTHER = {Direction.INBOUND: Direction.OUTBOUND, Direction.OUTBOUND: Direction.I
 State = tuple[str, Direction, tuple[object, ...]]
 """NIC (key), direction, packet key: one flow that one port knows."""
 
+Forgiven = tuple[str, str, Way]
+"""Rule (id), NIC (key), way: a denial that is looked past."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -66,11 +69,17 @@ class Ports:
     """The ports of one journey with their flow state; ``known`` is what they knew before."""
 
     def __init__(
-        self, view: Compiled, trail: Trail, source: End, target: End, known: frozenset[State] = frozenset()
+        self,
+        view: Compiled,
+        trail: Trail,
+        source: End,
+        target: End,
+        known: frozenset[State] = frozenset(),
+        forgiven: frozenset[Forgiven] = frozenset(),
     ) -> None:
         self._view, self._trail = view, trail
         self._source, self._target = source, target
-        self._known = known
+        self._known, self._forgiven = known, forgiven
         self._states: dict[State, tuple[SecurityRule, ...]] = {}
 
     def states(self) -> dict[State, tuple[SecurityRule, ...]]:
@@ -157,7 +166,7 @@ class Ports:
             f" {direction.lower()}) {'allows' if rule.access is Access.ALLOW else 'denies'} {packet}"
         )
         label, asked = (f"{group.name}/{rule.name}", rule.id), Asked(judge.rules, packet)
-        if rule.access is Access.ALLOW:
+        if rule.access is Access.ALLOW or (rule.id, key(nic.id), self._trail.way) in self._forgiven:
             self._trail.allow(
                 DecisionKind.NSG, where, why, object_id=group.id, nic=nic, rule=label, asked=asked
             )

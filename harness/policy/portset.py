@@ -24,6 +24,17 @@ class PortSet:
     esp: bool = False
     ah: bool = False
 
+    @classmethod
+    def of(cls, protocol: Protocol, ranges: Ranges = ALL_PORTS) -> PortSet:
+        """Of one protocol; ``ranges`` is ignored where it has no ports."""
+        return cls(
+            tcp=ranges if protocol is Protocol.TCP else (),
+            udp=ranges if protocol is Protocol.UDP else (),
+            icmp=protocol is Protocol.ICMP,
+            esp=protocol is Protocol.ESP,
+            ah=protocol is Protocol.AH,
+        )
+
     def holds(self, protocol: Protocol, port: int | None = None) -> bool:
         """Whether a flow passes; ``port`` is None for protocols without ports."""
         if not protocol.has_ports:
@@ -59,8 +70,8 @@ class PortSet:
 
     def __sub__(self, other: PortSet) -> PortSet:
         return PortSet(
-            common(self.tcp, _others(other.tcp)),
-            common(self.udp, _others(other.udp)),
+            common(self.tcp, other_ports(other.tcp)),
+            common(self.udp, other_ports(other.udp)),
             self.icmp and not other.icmp,
             self.esp and not other.esp,
             self.ah and not other.ah,
@@ -93,7 +104,8 @@ NOTHING = PortSet()
 EVERYTHING = PortSet(ALL_PORTS, ALL_PORTS, icmp=True, esp=True, ah=True)
 
 
-def _others(ranges: Ranges) -> Ranges:
+def other_ports(ranges: Ranges) -> Ranges:
+    """The ports that are not in ``ranges``."""
     found, start = [], 0
     for first, last in ranges:
         if start < first:

@@ -93,21 +93,20 @@ class PortTable:
         admin = self._admin.between(source, destination)
         return (found & self._onward(admin)) | admin.always
 
-    def explicit(self, source: int, destination: int, *, judged: bool) -> tuple[int, int, int]:
-        """Masks that every NSG, that any NSG allows by a rule which names the other end, and that one denies.
+    def explicit(self, source: int, destination: int, *, judged: bool) -> tuple[int, int]:
+        """Masks that every NSG, that any NSG allows by a rule which names the other end.
 
         ``judged``: the NSGs were really asked, so that what admin rules deliver counts as asked nowhere.
         """
-        every, some, denied = self._masks.everything, 0, 0
+        every, some = self._masks.everything, 0
         for table in self._groups:
             walked = table.between(source, destination)
             every &= walked.explicit
             some |= walked.explicit
-            denied |= walked.denied
         if judged and self._admin is not None:
             always = self._admin.between(source, destination).always
             every, some = every | always, some & ~always
-        return every, some, denied
+        return every, some
 
 
 class PortTables:
@@ -116,7 +115,7 @@ class PortTables:
     def __init__(
         self, view: Compiled, sources: Axis, destinations: Axis, masks: PortMasks, client_port: int
     ) -> None:
-        self._view, self._masks, self._client_port = view, masks, client_port
+        self._view, self.masks, self._client_port = view, masks, client_port
         self._sources, self._destinations = sources, destinations
         self._rules: dict[tuple[int, bool], RuleTable] = {}
         self._ports: dict[tuple[str | None, str, Direction, bool], PortTable] = {}
@@ -131,7 +130,7 @@ class PortTables:
                 tuple(
                     self._table(judge.rules, direction, reply) for judge in self._view.judges(nic, direction)
                 ),
-                self._masks,
+                self.masks,
             )
         return found
 
@@ -141,6 +140,6 @@ class PortTables:
         if found is None:
             axes = (self._sources, self._destinations)
             found = self._rules[identity] = RuleTable(
-                rules, direction, *axes, self._masks, self._client_port, reply=reply
+                rules, direction, *axes, self.masks, self._client_port, reply=reply
             )
         return found

@@ -11,13 +11,13 @@ kept so: ten thousand machines are a hundred million pairs. Forward and return, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.errors import UnknownNameError
-from harness.network.model import Direction, Network, key
+from harness.network.model import Direction, Network, NetworkInterface, key
 from harness.network.service_tags import ServiceTags
 from harness.policy.classes import Classifier, Endpoint, FamilyClasses, all_endpoints
 from harness.policy.compiled import DOCUMENTED, Compiled, compiled
@@ -149,7 +149,7 @@ class Reachability:
         import numpy as np
 
         names: dict[str, int] = {}
-        machines = [names.setdefault(_machine(endpoint), len(names)) for endpoint in self.endpoints]
+        machines = [names.setdefault(machine_of(endpoint), len(names)) for endpoint in self.endpoints]
         pairs = self.class_of
         return (
             np.array([position for position, _ in pairs], dtype=np.int8),
@@ -158,12 +158,13 @@ class Reachability:
         )
 
 
-def _machine(endpoint: Endpoint) -> str:
+def machine_of(endpoint: Endpoint) -> str:
+    """What tells machines apart: the VM, or the NIC that has none."""
     return endpoint.nic.vm or key(endpoint.nic.id)
 
 
 def same_machine(one: Endpoint, other: Endpoint) -> bool:
-    return _machine(one) == _machine(other)
+    return machine_of(one) == machine_of(other)
 
 
 def reachability(
@@ -172,30 +173,34 @@ def reachability(
     client_port: int = CLIENT_PORT,
     options: Options = DOCUMENTED,
     service_tags: ServiceTags | None = None,
+    also: Iterable[int] = (),
 ) -> Reachability:
     """All pairs of endpoints of a network. A :class:`Compiled` brings its own options and tags.
 
+    ``also``: further ports at which sets may begin (those of a network that this one is compared with).
     Raises InputError where a rule names a service tag that nothing defines and an endpoint's public
     address may be one of its. A route into a virtual network that is not in the snapshot leads nowhere.
     """
     view = network if isinstance(network, Compiled) else compiled(network, options, service_tags)
     endpoints = all_endpoints(view)
     classifier = Classifier(view, endpoints)
-    boundaries = {
-        edge
-        for rules in classifier.rule_lists
-        for rule in rules.rules
-        for ranges in (rule.source_ports, rule.destination_ports)
-        for first, last in ranges or ()
-        for edge in (first, last + 1)
-    }
+    boundaries = port_boundaries(view).union(also)
     answers = []
     for family in sorted({endpoint.family for endpoint in endpoints}):
         masks = PortMasks(boundaries)
         classes = classifier.classes(family)
-        appliances = frozenset(key(nic.id) for nic in classifier.appliances())
-        answers.append(_Family(view, classes, masks, appliances, client_port).answer())
+        appliances = frozenset(key(nic.id) for nic in classifier.appliances)
+        judge = _Family(view, classes, masks, appliances, client_port, classifier.choices)
+        answers.append(judge.answer())
     return Reachability(endpoints, tuple(answers))
+
+
+def port_boundaries(view: Compiled) -> frozenset[int]:
+    """Ports at which a rule begins or ends to match, or something is published to the internet."""
+    rules = (rule for found in Classifier(view, all_endpoints(view)).rule_lists for rule in found.rules)
+    named = [ranges for rule in rules for ranges in (rule.source_ports, rule.destination_ports)]
+    named += [way.ports for way in view.publications.all()]
+    return frozenset(edge for ranges in named for first, last in ranges or () for edge in (first, last + 1))
 
 
 class _Family:
@@ -208,10 +213,12 @@ class _Family:
         masks: PortMasks,
         appliances: frozenset[str],
         client_port: int,
+        choices: int,
     ) -> None:
         self._view, self._classes, self._masks = view, classes, masks
         self._tables = PortTables(view, classes.axis, classes.axis, masks, client_port)
-        self._paths = Paths(view, classes, appliances)
+        # packets are spread over the appliances of a next hop: a flow passes only if it passes by each
+        self._paths = [Paths(view, classes, appliances, choice) for choice in range(choices)]
         self._nics = [item.first.nic for item in classes.classes]
 
     def answer(self) -> FamilyAnswer:
@@ -219,16 +226,17 @@ class _Family:
 
         count = len(self._classes.classes)
         outward, inward = self._outward(), self._inward()
-        rows, groups = self._paths.rows, np.array(self._paths.groups)
         numbers = np.zeros((count, count), dtype=np.int32)
         step = max(1, _BLOCK // max(count, 1))
         for begin in range(0, count, step):
             end = min(count, begin + step)
-            there = rows[groups[begin:end]]
-            back = rows[groups][:, begin:end].T
             block = self._masks.common(outward.rows(begin, end), inward.rows(begin, end))
-            block[(there == NOWHERE) | (back == NOWHERE)] = 0
-            self._judge_paths(begin, there, back, block)
+            for paths in self._paths:
+                rows, groups = paths.rows, np.array(paths.groups)
+                there = rows[groups[begin:end]]
+                back = rows[:, begin:end][groups].T
+                block[(there == NOWHERE) | (back == NOWHERE)] = 0
+                self._judge_paths(paths.paths, begin, there, back, block)
             numbers[begin:end] = block
         return FamilyAnswer(self._classes, numbers, self._masks)
 
@@ -267,19 +275,24 @@ class _Family:
         return np.ones(len(self._nics), dtype=np.int32) if numbers is None else numbers
 
     def _judge_paths(
-        self, begin: int, there: NDArray[np.int32], back: NDArray[np.int32], block: NDArray[np.int32]
+        self,
+        paths: Sequence[Path],
+        begin: int,
+        there: NDArray[np.int32],
+        back: NDArray[np.int32],
+        block: NDArray[np.int32],
     ) -> None:
         """What appliances and closed peerings on the way leave of the sets in ``block``."""
         import numpy as np
 
-        count = len(self._paths.paths)
+        count = len(paths)
         if not count:
             return
         pairs = np.where(block == 0, -1, there.astype(np.int64) * count + back)
         for pair in np.unique(pairs).tolist():
             if pair < 0:
                 continue
-            path, way_back = self._paths.paths[pair // count], self._paths.paths[pair % count]
+            path, way_back = paths[pair // count], paths[pair % count]
             if path == Path() == way_back:
                 continue
             rows, columns = np.nonzero(pairs == pair)
@@ -314,31 +327,49 @@ class _Family:
         for leg in path.closed:
             opened &= self._leg(leg, path, source, destination, reply=False)
         for leg in way_back.closed:
-            # a port that knows the flow needs no rule for its answer
-            if leg.sender == START:
-                continue
-            if leg.sender != GATEWAY and way_back.appliances[leg.sender - 1] in path.appliances:
+            # where one of the two ports knows the flow, its answer needs no rule
+            if any(self._knows(place, way_back, path) for place in (leg.sender, leg.receiver)):
                 continue
             opened &= self._leg(leg, way_back, destination, source, reply=True)
         return opened
 
+    def _knows(self, place: int, way_back: Path, path: Path) -> bool:
+        """Whether the port at a place of the way back saw the request: both ends', and those it passed."""
+        if place == GATEWAY:
+            return False
+        if place == START or place > len(way_back.appliances):
+            return True
+        return way_back.appliances[place - 1] in path.appliances
+
     def _leg(self, leg: ClosedLeg, path: Path, source: int, destination: int, *, reply: bool) -> int:
-        everything = self._masks.everything
         nics = (self._nics[source], *path.appliances, self._nics[destination])
-        into = self._tables.of(nics[leg.receiver], Direction.INBOUND, reply=reply)
-        every_in, some_in, denied = into.explicit(source, destination, judged=False)
-        if self._view.options.peering_access == "no-traffic":
-            return denied
-        every_out, some_out = everything, 0
-        if leg.sender != GATEWAY:
-            out = self._tables.of(nics[leg.sender], Direction.OUTBOUND, reply=reply)
-            every_out, some_out, _ = out.explicit(source, destination, judged=True)
-        carried = some_out | some_in
-        if leg.out:
-            carried &= every_out
-        if leg.into:
-            carried &= every_in
-        return carried | denied
+        return carried_over(self._tables, leg, nics, (source, destination), self._view.options, reply=reply)
+
+
+def carried_over(
+    tables: PortTables,
+    leg: ClosedLeg,
+    nics: Sequence[NetworkInterface],
+    ends: tuple[int, int],
+    options: Options,
+    *,
+    reply: bool = False,
+) -> int:
+    """The mask that explicit rules carry over a peering without access; ``nics`` by the places of ``leg``."""
+    into = tables.of(nics[leg.receiver], Direction.INBOUND, reply=reply)
+    every_in, some_in = into.explicit(*ends, judged=False)
+    if options.peering_access == "no-traffic":
+        return 0
+    every_out, some_out = tables.masks.everything, 0
+    if leg.sender != GATEWAY:
+        out = tables.of(nics[leg.sender], Direction.OUTBOUND, reply=reply)
+        every_out, some_out = out.explicit(*ends, judged=True)
+    carried = some_out | some_in
+    if leg.out:
+        carried &= every_out
+    if leg.into:
+        carried &= every_in
+    return carried
 
 
 @dataclass(frozen=True, slots=True)

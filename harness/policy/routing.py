@@ -58,13 +58,18 @@ def effective_routes(
             RouteSource.USER,
             name=route.name,
             id=route.id,
+            other_next_hops=route.other_next_hops,
         )
         for route in (table.routes if table else ())
     ]
     explicit = {route.prefix for route in user}
     if table is not None and service_tags is not None:
         user += _tag_routes(table.tag_routes, explicit, service_tags)
-    system = [*_system_routes(vnet, explicit), *_service_endpoints(subnet, vnet, service_tags)]
+    without_peers = table is not None and table.disable_peering_route
+    system = [
+        *_system_routes(vnet, explicit, peers=not without_peers),
+        *_service_endpoints(subnet, vnet, service_tags),
+    ]
     learned: list[EffectiveRoute] = []
     if table is None or not table.disable_bgp_route_propagation:
         learned = [
@@ -92,9 +97,9 @@ def effective_routes(
     return (*system, *learned, *user)
 
 
-def _system_routes(vnet: VirtualNetwork, user: set[IPNetwork]) -> list[EffectiveRoute]:
+def _system_routes(vnet: VirtualNetwork, user: set[IPNetwork], *, peers: bool) -> list[EffectiveRoute]:
     system = [_system(prefix, NextHopType.VNET_LOCAL) for prefix in vnet.address_space]
-    for peering in vnet.peerings:
+    for peering in vnet.peerings if peers else ():
         if peering.state is PeeringState.CONNECTED:
             system += [
                 EffectiveRoute(prefix, NextHopType.VNET_PEERING, None, RouteSource.DEFAULT,
@@ -139,6 +144,7 @@ def _tag_routes(
                         RouteSource.USER,
                         name=route.name,
                         id=route.id,
+                        other_next_hops=tuple(hop for hop in route.other_next_hops if _fits(hop, prefix)),
                     )
                 )
     return found
@@ -182,18 +188,10 @@ def _unknown_services(
 
 
 def _prefixes(service_tags: ServiceTags, tag: str) -> Iterator[IPNetwork]:
-    addresses = service_tags.addresses(tag)
-    for family, first, last in addresses or ():
-        yield from _summarised(family, first, last)
-
-
-def _summarised(family: int, first: int, last: int) -> Iterator[IPNetwork]:
-    """The prefixes that make up a range."""
-    bits, kind = (32, IPv4Network) if family == 4 else (128, IPv6Network)
-    while first <= last:
-        size = min((first & -first).bit_length() - 1 if first else bits, (last - first + 1).bit_length() - 1)
-        yield kind((first, bits - size))
-        first += 1 << size
+    """As the file lists them: two halves of a prefix are two routes, and longer than one for the whole."""
+    for family, first, last in service_tags.prefixes(tag):
+        bits, kind = (32, IPv4Network) if family == 4 else (128, IPv6Network)
+        yield kind((first, bits - (last - first).bit_length()))
 
 
 def select_route(routes: Iterable[EffectiveRoute], address: IPAddress) -> EffectiveRoute | None:

@@ -256,7 +256,7 @@ def missed_by_asg(
     return None
 
 
-def names_addresses(rule: SecurityRule, remote: Direction) -> bool:
-    """Whether a custom rule names its remote side by prefix or ASG, not by ``*`` or a tag."""
+def allows_by_address(rule: SecurityRule, remote: Direction) -> bool:
+    """Whether a custom rule allows its remote side by prefix or ASG, not by ``*`` or a tag."""
     side = rule.source if remote is Direction.INBOUND else rule.destination
-    return not rule.default and bool(side.prefixes or side.asgs)
+    return rule.access is Access.ALLOW and not rule.default and bool(side.prefixes or side.asgs)

@@ -8,16 +8,17 @@ that side. A pair of signatures is judged once, by one walk down the rules.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.model import Protocol
+from harness.network.addresses import AddressSet, complement
 from harness.network.model import Access, AdminAccess, Direction, SecurityAdminRule, SecurityRule
 from harness.policy.classes import Axis
 from harness.policy.portmasks import PortMasks
-from harness.policy.security import AnyRuleList, CompiledRule, Side, names_addresses
+from harness.policy.security import AnyRuleList, CompiledRule, Side, allows_by_address
 from harness.policy.tags import PRIVATE
 from harness.text import plain
 
@@ -67,13 +68,20 @@ class RuleTable:
     ) -> None:
         self._list, self._masks = rules, masks
         self._rules: list[tuple[int, AnyRule, bool]] = []
+        self._undefined: dict[int, str] = {}
+        sides: tuple[list[Side], list[Side]] = ([], [])
         for compiled in rules.rules:
             mask = self._mask(compiled, client_port, reply)
             rule = compiled.rule
-            explicit = isinstance(rule, SecurityRule) and names_addresses(rule, direction)
-            self._rules.append((mask, rule, explicit))
-        self.source = self._columns([compiled.source for compiled in rules.rules], sources)
-        self.destination = self._columns([compiled.destination for compiled in rules.rules], destinations)
+            explicit = isinstance(rule, SecurityRule) and allows_by_address(rule, direction)
+            for source, destination, undefined in _readings(compiled):
+                if undefined is not None:
+                    self._undefined[len(self._rules)] = undefined
+                self._rules.append((mask, rule, explicit))
+                sides[0].append(source)
+                sides[1].append(destination)
+        self.source = self._columns(sides[0], sources)
+        self.destination = self._columns(sides[1], destinations)
         self._walked: dict[int, Walked] = {}
         self._numbers: dict[int, int] = {}
 
@@ -102,8 +110,6 @@ class RuleTable:
         toggles: dict[int, int] = {0: 0}
         for place, side in enumerate(sides):
             bit = 1 << place
-            if side.unknown and not side.any:
-                self._refuse_unknown(side, place, axis)
             ranges = ((0, _LAST),) if side.any else side.addresses.of_family(family)
             for first, last in ranges:
                 begin, end = bisect_left(numbers, first), bisect_right(numbers, last)
@@ -144,21 +150,18 @@ class RuleTable:
         renumbered = np.array([known[item] for item in found], dtype=np.int32)
         return Columns(renumbered[inverse], tuple(known))
 
-    def _refuse_unknown(self, side: Side, place: int, axis: Axis) -> None:
-        """A tag that nothing defines holds public addresses only; one that has such cannot be judged."""
-        numbered = zip(axis.numbers, axis.labels, strict=True)
-        public = next((label for n, label in numbered if not PRIVATE.holds(axis.family, n)), None)
-        if public is not None:
-            rule = self._list.rules[place].rule
-            raise InputError(
-                f"rule '{plain(rule.name)}' of {plain(self._list.label)} names the service tag"
-                f" '{plain(side.unknown[0])}', whose addresses are not known, and {plain(public)}"
-                " may be one of them",
-                hint="give Microsoft's service tags file (--service-tags FILE) that defines it",
-            )
+    def _unknown_tag(self, rule: AnyRule, tag: str) -> InputError:
+        return InputError(
+            f"rule '{plain(rule.name)}' of {plain(self._list.label)} would decide for public addresses, but"
+            f" the addresses of the service tag '{plain(tag)}' are not known ({plain(rule.id)})",
+            hint="give Microsoft's service tags file (--service-tags FILE) that defines it",
+        )
 
     def walk(self, matching: int) -> Walked:
-        """What passes where the rules of ``matching`` (bits) hold both addresses."""
+        """What passes where the rules of ``matching`` (bits) hold both addresses.
+
+        Raises InputError where a rule decides whose service tag nothing defines.
+        """
         found = self._walked.get(matching)
         if found is None:
             found = self._walked[matching] = self._walk(matching)
@@ -171,10 +174,13 @@ class RuleTable:
         while matching and remaining:
             low = matching & -matching
             matching ^= low
-            mask, rule, names_other_end = rules[low.bit_length() - 1]
+            place = low.bit_length() - 1
+            mask, rule, names_other_end = rules[place]
             mask &= remaining
             if not mask:
                 continue
+            if place in self._undefined:
+                raise self._unknown_tag(rule, self._undefined[place])
             remaining ^= mask
             if rule.access is Access.ALLOW or rule.access is AdminAccess.ALLOW:
                 allowed |= mask
@@ -227,3 +233,20 @@ class RuleTable:
 
 
 _LAST = (1 << 128) - 1
+_PUBLIC = AddressSet(complement(PRIVATE.v4, 4), complement(PRIVATE.v6, 6))
+
+
+def _readings(
+    compiled: CompiledRule[SecurityRule] | CompiledRule[SecurityAdminRule],
+) -> Iterator[tuple[Side, Side, str | None]]:
+    """The two sides of a rule; where a tag is undefined, first as far as they are known, then with every
+    address that the tag might hold (it holds public ones only), and the tag."""
+    sides = (compiled.source, compiled.destination)
+    undefined = [tag for side in sides if not side.any for tag in side.unknown]
+    yield sides[0], sides[1], None
+    if undefined:
+        source, destination = (
+            replace(side, addresses=side.addresses | _PUBLIC) if side.unknown and not side.any else side
+            for side in sides
+        )
+        yield source, destination, undefined[0]

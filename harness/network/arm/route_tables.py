@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from harness.network.arm import kinds
@@ -18,7 +19,7 @@ from harness.text import plain
 
 class RouteTables:
     def __init__(self, links: Associations) -> None:
-        self.tables: dict[str, tuple[str, str, bool]] = {}
+        self.tables: dict[str, RouteTable] = {}
         self._routes: dict[str, Route | ServiceTagRoute] = {}
         self._links = links
         self.readers: Mapping[str, Reader] = {kinds.ROUTE_TABLE: self._table, kinds.ROUTE: self._route}
@@ -29,7 +30,7 @@ class RouteTables:
         for item in self._routes.values():
             routes[parent_in(self.tables, item.id, "route table", origin)].append(item)
         tables = {}
-        for name, (arm_id, label, no_gateway_routes) in self.tables.items():
+        for name, draft in self.tables.items():
             seen: dict[object, Route | ServiceTagRoute] = {}
             for item in routes[name]:
                 prefix = item.prefix if isinstance(item, Route) else item.tag.lower()
@@ -38,19 +39,23 @@ class RouteTables:
                     Fields({}, origin, item.id).fail(
                         "addressPrefix", f"{plain(other.id)} has the same prefix {prefix}"
                     )
-            tables[name] = RouteTable(
-                arm_id,
-                label,
-                tuple(item for item in routes[name] if isinstance(item, Route)),
-                tuple(item for item in routes[name] if isinstance(item, ServiceTagRoute)),
-                disable_bgp_route_propagation=no_gateway_routes,
+            tables[name] = replace(
+                draft,
+                routes=tuple(item for item in routes[name] if isinstance(item, Route)),
+                tag_routes=tuple(item for item in routes[name] if isinstance(item, ServiceTagRoute)),
             )
         return tables
 
     def _table(self, fields: Fields, arm_id: str, name: str) -> None:
         body = properties(fields)
-        no_gateway_routes = body.flag("disableBgpRoutePropagation", default=False)
-        self.tables[key(arm_id)] = (arm_id, name, no_gateway_routes)
+        self.tables[key(arm_id)] = RouteTable(
+            arm_id,
+            name,
+            (),
+            disable_bgp_route_propagation=body.flag("disableBgpRoutePropagation", default=False),
+            # DisablePeeringRoute of the API: "None" or "All"
+            disable_peering_route=(body.optional_text("disablePeeringRoute") or "None").lower() == "all",
+        )
         children(body, "routes", arm_id, kinds.ROUTE, self._route)
         for subnet in body.references("subnets"):
             self._links.subnet_tables.add(subnet, arm_id, body, "subnets")

@@ -76,7 +76,16 @@ def deny(cause: Cause, way: Way = Way.FORWARD) -> Explanation:
         way, DecisionKind.NSG, Access.DENY, "subnet db", "rule nsg-db/Deny denies", rule="nsg-db/Deny"
     )
     return Explanation(
-        FLOW, PolicyVerdict.DENY, cause, "nsg-db/Deny", None, (decision,), decision, WEB, DB, fix=("az x",)
+        FLOW,
+        PolicyVerdict.DENY,
+        cause,
+        "nsg-db/Deny",
+        None,
+        (decision,),
+        decision,
+        WEB,
+        DB,
+        fixing=lambda: ("az x",),
     )
 
 

@@ -6,6 +6,7 @@ virtual networks, two of them with the same space; both families; admin rules, g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from random import Random
@@ -37,6 +38,7 @@ from tests.harness.network.builders import (
     vnet,
     vnet_id,
 )
+from tests.harness.policy.any_edges import with_edges
 
 SPACES = {"a": "1", "b": "2", "c": "3", "d": "2"}
 """``d`` has the space of ``b``."""
@@ -45,6 +47,11 @@ FAMILIES = (4, 6)
 PORTS = (1, 22, 79, 80, 81, 443, 1000, 1001, 1433, 49151, 49152, 65535)
 """Asked about, and edges of the rules' ranges."""
 RANGES = ("*", "80", "1-1000", "443", "1433", "81-49151", "49152", "49152-65535")
+PUBLIC = {
+    4: ("198.51.100.0/24", "198.51.100.64/26", "198.0.0.0/8", "203.0.113.8/32", "203.0.113.0/24"),
+    6: ("2001:db8::/32", "2001:db8:5::/64"),
+}
+"""Clients and servers on the internet; some are addresses of the network itself."""
 PROTOCOLS = ("*", "*", "Tcp", "Udp", "Icmp", "Esp", "Ah")
 
 
@@ -64,27 +71,29 @@ def any_prefix(chance: Random, family: int) -> str:
     part, number = chance.choice(list(SPACES.values())), chance.randint(0, 1)
     host = address(part, number, chance.choice((4, 5, 6)), family)
     wide = "10.0.0.0/8" if family == 4 else "fd00::/16"
+    if chance.random() < 0.2:
+        return chance.choice(PUBLIC[family])
     return chance.choice([space(part, family), subnet_space(part, number, family), host, wide])
 
 
-def any_side(chance: Random, family: int) -> dict[str, Any]:
+def any_side(chance: Random, family: int, tags: Sequence[str]) -> dict[str, Any]:
     kind = chance.randint(0, 6)
     if kind == 0:
         return {"asgs": [f"g{chance.randint(0, 1)}"]}
     if kind == 1:
         return {"prefix": [any_prefix(chance, family), any_prefix(chance, family)]}
     if kind == 2:
-        return {"prefix": chance.choice(["VirtualNetwork", "Internet", "AzureLoadBalancer"])}
+        return {"prefix": chance.choice(["VirtualNetwork", "Internet", "AzureLoadBalancer", *tags])}
     return {"prefix": "*" if kind == 3 else any_prefix(chance, family)}
 
 
-def any_group(chance: Random, name: str) -> Any:
+def any_group(chance: Random, name: str, tags: Sequence[str] = ()) -> Any:
     rules = []
     for number in range(chance.randint(0, 5)):
         family = chance.choice(FAMILIES)
         sides: dict[str, Any] = {}
         for side in ("source", "destination"):
-            drawn = any_side(chance, family)
+            drawn = any_side(chance, family, tags)
             if "asgs" in drawn:
                 sides[side] = []
                 sides[f"{side}ApplicationSecurityGroups"] = [{"id": asg(g)["id"]} for g in drawn["asgs"]]
@@ -105,7 +114,7 @@ def any_group(chance: Random, name: str) -> Any:
     return nsg(name, *rules)
 
 
-def any_table(chance: Random, name: str) -> Any:
+def any_table(chance: Random, name: str, tags: Sequence[str] = ()) -> Any:
     routes = {}
     hops = ["VirtualAppliance"] * 4 + ["None", "VnetLocal", "Internet", "VirtualNetworkGateway"]
     for number in range(chance.randint(0, 4)):
@@ -116,7 +125,9 @@ def any_table(chance: Random, name: str) -> Any:
             appliance = address(part, chance.randint(0, 1), chance.choice((4, 5, 99)), family)
         whole = "0.0.0.0/0" if family == 4 else "::/0"
         prefix = whole if chance.random() < 0.2 else any_prefix(chance, family)
-        routes[ip_network(prefix)] = route(f"u{number}", prefix, hop, appliance)
+        if tags and chance.random() < 0.05:
+            prefix = chance.choice(tags)
+        routes[prefix] = route(f"u{number}", prefix, hop, appliance)
     return table(name, *routes.values(), disableBgpRoutePropagation=chance.random() < 0.2)
 
 
@@ -163,8 +174,12 @@ def any_machines(chance: Random) -> list[Any]:
     return resources
 
 
-def any_network(chance: Random) -> Network:
-    """One network; sides of peerings agree on nothing but that they exist."""
+def any_network(chance: Random, *, edges: bool = False) -> Network:
+    """One network; sides of peerings agree on nothing but that they exist.
+
+    With ``edges`` there is more at its edge (:mod:`tests.harness.policy.any_edges`), and service tags.
+    """
+    tags = ("Storage",) if edges else ()
     peerings = any_peerings(chance)
     resources: list[Any] = [asg("g0"), asg("g1")]
     for name, part in SPACES.items():
@@ -183,9 +198,10 @@ def any_network(chance: Random) -> Network:
         for place, name in enumerate(SPACES)
         for number in range(3)
     ]
-    resources += [any_group(chance, f"n{number}") for number in range(4)]
-    resources += [any_table(chance, f"t{number}") for number in range(3)]
-    return with_gateways(chance, with_admin_rules(chance, network(*resources)))
+    resources += [any_group(chance, f"n{number}", tags) for number in range(4)]
+    resources += [any_table(chance, f"t{number}", tags) for number in range(3)]
+    net = with_gateways(chance, with_admin_rules(chance, network(*resources)))
+    return with_edges(chance, net) if edges else net
 
 
 def with_admin_rules(chance: Random, net: Network) -> Network:

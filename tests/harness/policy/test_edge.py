@@ -156,6 +156,13 @@ def test_fix_works() -> None:
     assert ask(tiers(nsg("n", DENY_IN, fixed), nsgs={"db": "n"}), "web-01", "db-01").allowed
 
 
+def test_fix_goes_on_to_what_would_deny_next() -> None:
+    inner = nsg("inner", rule("also", 300, "Deny", protocol="Tcp", ports="1433"))
+    net = tiers(nsg("n", DENY_IN), inner, nsgs={"db": "n"}, db={"nsg": "inner"})
+    fix = ask(net, "web-01", "db-01").fix
+    assert [command.split("--nsg-name ")[1].split()[0] for command in fix] == ["n", "inner"]
+
+
 def test_names_in_fixes_are_quoted_for_the_shell() -> None:
     net = tiers(table("t", route("x; rm -rf $HOME", "10.0.2.0/24", "None")), tables={"web": "t"})
     assert "--name 'x; rm -rf $HOME'" in ask(net, "web-01", "db-01").fix[0]

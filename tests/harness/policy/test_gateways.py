@@ -54,10 +54,11 @@ def connected(net: Network, gateway: VirtualNetworkGateway, *, to: str | Virtual
 
 
 def hub(*extra: Any, transit: bool = True, remote: bool = True, tables: dict[str, str] | None = None,
-        gateway_table: str | None = None, nsgs: dict[str, str] | None = None) -> Network:  # fmt: skip
+        gateway_table: str | None = None, nsgs: dict[str, str] | None = None,
+        forwarded: bool = True) -> Network:  # fmt: skip
     """A hub with a GatewaySubnet and an appliance, one spoke with a machine."""
     there = peering("hub", "spoke", "10.1.0.0/16", forwarded=True)
-    back = peering("spoke", "hub", "10.0.0.0/16", forwarded=True)
+    back = peering("spoke", "hub", "10.0.0.0/16", forwarded=forwarded)
     there["properties"]["allowGatewayTransit"] = transit
     back["properties"]["useRemoteGateways"] = remote
     return network(
@@ -81,6 +82,13 @@ def test_a_spoke_uses_the_hubs_gateway() -> None:
     assert found.route.source is RouteSource.GATEWAY
     assert any(d.kind is DecisionKind.GATEWAY and "from-gw" in d.why for d in found.decisions)
     assert ask(net, "192.168.7.7", "app").allowed
+
+
+def test_transit_needs_no_forwarded_traffic() -> None:
+    """virtual-network-peering-overview: not for what an Azure VPN gateway forwards."""
+    net = connected(hub(forwarded=False), GATEWAY)
+    assert ask(net, "192.168.7.7", "app").allowed
+    assert ask(net, "app", "192.168.7.7").allowed
 
 
 @pytest.mark.parametrize(("transit", "remote"), [(False, True), (True, False)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from harness.errors import InputError
 from harness.model import Cause
-from harness.network.model import Network
-from harness.policy.decision import Options, Way
+from harness.network.model import AdminAccess, Network, key
+from harness.policy.compiled import DOCUMENTED
+from harness.policy.decision import Explanation, Options, Way
+from harness.policy.reachability import reachability
 from tests.harness.network.builders import (
     machine,
     network,
@@ -19,8 +22,10 @@ from tests.harness.network.builders import (
     rule,
     table,
     vnet,
+    vnet_id,
 )
-from tests.harness.policy.networks import ask
+from tests.harness.policy.networks import TCP, ask
+from tests.harness.policy.test_admin_rules import admin
 
 # -- peerings -------------------------------------------------------------------------------
 
@@ -159,6 +164,32 @@ def test_forwarded_traffic_refused() -> None:
     )
     assert ask(star(forwarded=False), "a1", "nva").allowed
     assert ask(star(forwarded=False), "a1", "b1", options=Options(forwarded_traffic="not-enforced")).allowed
+
+
+def test_an_admin_rule_does_not_open_a_closed_peering_and_neither_does_a_denial() -> None:
+    """AlwaysAllow skips the NSGs, not the peering: a Deny that is never asked opens nothing."""
+
+    def asked(*rules: Any, options: Options = DOCUMENTED) -> Explanation:
+        net = network(
+            vnet("a", "10.1.0.0/16", {"s": "10.1.0.0/24"}, [peering("a", "b", "10.2.0.0/16", access=False)]),
+            vnet("b", "10.2.0.0/16", {"s": "10.2.0.0/24"}, [peering("b", "a", "10.1.0.0/16", access=False)],
+                 nsgs={"s": "n"}),
+            nsg("n", *rules),
+            machine("a1", "a/s", "10.1.0.4"),
+            machine("b1", "b/s", "10.2.0.4"),
+        )  # fmt: skip
+        always = admin("always", 1, AdminAccess.ALWAYS_ALLOW)
+        net = replace(net, admin_rules={key(vnet_id("b")): (always,)})
+        found = ask(net, "a1", "b1", 80, options=options)
+        assert reachability(net, options=options).ports(0, 1).holds(TCP, 80) is found.allowed
+        return found
+
+    deny = rule("deny", 100, "Deny", ports="80")
+    explicit = rule("allow", 100, "Allow", ports="80", source="10.1.0.4")
+    assert asked().cause is Cause.PEERING_ACCESS_DISABLED
+    assert asked(deny).cause is Cause.PEERING_ACCESS_DISABLED
+    assert asked(explicit).allowed
+    assert not asked(explicit, options=Options(peering_access="no-traffic")).allowed
 
 
 def test_appliance_in_a_vnet_that_is_not_peered() -> None:

@@ -117,3 +117,18 @@ def test_a_service_endpoint_bypasses_a_default_route(tags: ServiceTags) -> None:
     assert ask(served, "web-01", "198.51.100.200", 443, service_tags=tags).cause is Cause.ROUTE_TO_NONE
     untold = ask(served, "web-01", "198.51.100.1", 443)
     assert "Microsoft.Storage is by service endpoint is not known" in str(untold.deciding)
+
+
+def test_two_halves_of_a_prefix_are_longer_than_a_route_for_the_whole(tmp_path: Path) -> None:
+    halves = ["198.51.100.0/25", "198.51.100.128/25"]
+    values = [{"name": "Sql", "id": "Sql", "properties": {"region": "", "addressPrefixes": halves}}]
+    path = tmp_path / "tags.json"
+    path.write_text(json.dumps({"changeNumber": 1, "cloud": "Public", "values": values}))
+    net = tiers(
+        table("t", route("sql", "Sql", "Internet"), route("whole", "198.51.100.0/24", "None")),
+        tables={"web": "t"},
+    )
+    found = ask(net, "web-01", "198.51.100.200", 443, service_tags=load_service_tags(path))
+    assert found.allowed
+    assert found.route is not None
+    assert found.route.name == "sql"

@@ -9,16 +9,21 @@ from harness.model import Cause, Protocol
 from harness.network.model import Network, RuleProtocol
 from harness.policy.decision import DecisionKind, Explanation
 from harness.policy.outbound import OutboundKind
-from tests.harness.network.builders import asg, machine, network, nsg, rule, vnet
+from tests.harness.network.builders import asg, machine, network, nsg, peering, rule, vnet
 from tests.harness.policy.edges import (
+    acl,
     balanced,
+    endpoint,
     forwarded,
     frontend,
     member,
     pool,
     public_ips,
+    web,
     with_balancer,
+    with_cloud_service,
     with_nat_gateway,
+    with_public_ip,
 )
 from tests.harness.policy.networks import ask
 
@@ -134,3 +139,57 @@ def test_protocol_of_a_rule() -> None:
     udp = replace(balancer, rules=(balanced("dns", (80, 8080), RuleProtocol.UDP),))
     found = ask(replace(net, load_balancers={"lb": udp}), CLIENT, FRONT, 80)
     assert found.cause is Cause.NO_INBOUND_RULE
+
+
+def test_the_internet_does_not_reach_an_internal_frontend() -> None:
+    open_to_all = nsg("n", rule("all", 100, "Allow"))
+    found = ask(internal(servers(open_to_all, nsgs={"web": "n"})), CLIENT, INSIDE, 80)
+    assert (found.verdict, found.cause) == ("deny", Cause.NO_INBOUND_RULE)
+
+
+def test_a_machine_that_asks_its_own_public_address_leaves_and_comes_back() -> None:
+    """What an NSG denies is denied then, too, though both ends are one machine."""
+    net = with_public_ip(servers(SHUT), "app-1", "own", "203.0.113.30")
+    found = ask(net, "app-1", "203.0.113.30", 80)
+    assert found.cause is Cause.DEFAULT_DENY
+    assert DecisionKind.OUTBOUND in kinds(found)
+    assert ask(net, "app-1", "10.0.2.4", 80).allowed
+
+
+def peered(*groups: Any, access: bool = True) -> Network:
+    """A client in a hub, the servers and their internal load balancer in a peer of it."""
+    here = peering("hub", "v", "10.0.0.0/16", access=access)
+    there = peering("v", "hub", "10.9.0.0/16", access=access)
+    return internal(
+        network(
+            vnet("hub", "10.9.0.0/16", {"s": "10.9.0.0/24"}, [here]),
+            vnet("v", "10.0.0.0/16", {"web": "10.0.1.0/24"}, [there], {"web": "n"} if groups else None),
+            machine("client", "hub/s", "10.9.0.4"),
+            machine("web-1", "v/web", "10.0.1.4"),
+            machine("web-2", "v/web", "10.0.1.5"),
+            *groups,
+        )
+    )
+
+
+def test_internal_frontend_in_a_peer() -> None:
+    assert ask(peered(), "client", INSIDE, 80).allowed
+
+
+def test_a_closed_peering_is_judged_by_what_is_behind_the_frontend() -> None:
+    by_port = nsg("n", rule("web", 100, "Allow", ports="8080"))
+    assert ask(peered(by_port, access=False), "client", INSIDE, 80).cause is Cause.PEERING_ACCESS_DISABLED
+    named = nsg("n", rule("web", 100, "Allow", ports="8080", source="10.9.0.4"))
+    assert ask(peered(named, access=False), "client", INSIDE, 80).allowed
+
+
+def test_a_classic_acl_sees_the_translated_client() -> None:
+    def asked(*rules: tuple[int, str, str]) -> Explanation:
+        net = web(vnet("w", "10.8.0.0/16", {"s": "10.8.0.0/24"}), machine("far", "w/s", "10.8.0.4"))
+        net = with_public_ip(net, "far", "own", "203.0.113.5")
+        published = endpoint("rdp", "web-01", 50000, 3389, acl=acl(*rules))
+        return ask(with_cloud_service(net, published), "far", "203.0.113.80", 50000)
+
+    assert asked((1, "permit", "203.0.113.5/32")).allowed
+    assert asked((1, "deny", "203.0.113.5/32")).cause is Cause.ACL_DENY
+    assert asked((1, "permit", "10.8.0.0/16")).cause is Cause.ACL_IMPLICIT_DENY

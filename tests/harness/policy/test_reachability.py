@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.model import Flow, Protocol
+from harness.network.model import Network, RuleProtocol
 from harness.policy.compiled import Compiled
 from harness.policy.decision import Options
 from harness.policy.explain import explain
-from harness.policy.portset import EVERYTHING, NOTHING
+from harness.policy.portset import EVERYTHING, NOTHING, PortSet
 from harness.policy.reachability import Reachability, reachability
 from tests.harness.network.builders import machine, network, nsg, route, rule, table, vnet
 from tests.harness.policy.anything import PORTS, any_network
+from tests.harness.policy.edges import balanced, frontend, member, pool, with_balancer
+from tests.harness.policy.test_gateways import connected, gateway
 
 OPTIONS = (
     Options(),
@@ -127,8 +131,90 @@ def test_unknown_tag_stops_only_what_it_could_decide() -> None:
         by_tag,
         machine("one", "v/s", "20.0.0.4"),
     )
-    with pytest.raises(InputError, match=r"'Storage'.*20\.0\.0\.4"):
+    with pytest.raises(InputError, match=r"rule 't'.*'Storage'"):
         reachability(public)
+
+
+def test_a_tag_that_an_earlier_rule_makes_idle_stops_nothing() -> None:
+    net = network(
+        vnet("v", "20.0.0.0/16", {"s": "20.0.0.0/24"}, nsgs={"s": "n"}),
+        nsg("n", rule("all", 100, "Allow"), rule("t", 200, "Deny", source="Storage")),
+        machine("one", "v/s", "20.0.0.4"),
+        machine("other", "v/s", "20.0.0.5"),
+    )
+    assert reachability(net).ports(0, 1) == EVERYTHING
+
+
+def test_an_undefined_tag_of_a_route_stops_what_it_could_decide() -> None:
+    net = network(
+        vnet("v", "20.0.0.0/16", {"s": "20.0.0.0/24"}, tables={"s": "t"}),
+        table("t", route("storage", "Storage", "None")),
+        machine("one", "v/s", "20.0.0.4"),
+        machine("other", "v/s", "20.0.0.5"),
+    )
+    with pytest.raises(InputError, match="'Storage'"):
+        reachability(net)
+
+
+def spread(second: dict[str, Any]) -> Network:
+    """Two appliances behind one internal load balancer, which a route has as its next hop."""
+    to_pool = table("t", route("all", "10.0.2.0/24", "VirtualAppliance", "10.0.1.100"))
+    back = table("b", route("all", "10.0.0.0/24", "VirtualAppliance", "10.0.1.100"))
+    subnets = {"web": "10.0.1.0/24", "a": "10.0.0.0/24", "b": "10.0.2.0/24"}
+    net = network(
+        vnet("v", "10.0.0.0/16", subnets, tables={"a": "t", "b": "b"}),
+        to_pool,
+        back,
+        nsg("shut", rule("no", 100, "Deny", ports="22")),
+        machine("nva-1", "v/web", "10.0.1.4", forwarding=True),
+        machine("nva-2", "v/web", "10.0.1.5", **second),
+        machine("one", "v/a", "10.0.0.4"),
+        machine("other", "v/b", "10.0.2.4"),
+    )
+    return with_balancer(
+        net,
+        frontends=(frontend("front", private="10.0.1.100"),),
+        pools=(pool("pool", member("nva-1"), member("nva-2")),),
+        rules=(balanced("ha", (0, 0), RuleProtocol.ANY),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "ports"),
+    [
+        ({"forwarding": True}, EVERYTHING),
+        ({"forwarding": False}, NOTHING),
+        ({"forwarding": True, "nsg": "shut"}, EVERYTHING - PortSet(((22, 22),), ((22, 22),))),
+    ],
+)
+def test_a_flow_must_pass_by_every_appliance_of_a_next_hop(second: dict[str, Any], ports: PortSet) -> None:
+    net = spread(second)
+    reach = reachability(net)
+    one, other = reach.index_of("10.0.0.4"), reach.index_of("10.0.2.4")
+    assert reach.ports(one, other) == ports
+    for port in (22, 80):
+        said = explain(net, Flow("one", "other", Protocol.TCP, port))
+        assert said.allowed is ports.holds(Protocol.TCP, port)
+
+
+def test_routes_of_a_gateway_subnet_tell_addresses_apart() -> None:
+    """The same context for both machines; what comes in by the gateway is dropped for one of them."""
+    net = network(
+        vnet("one", "10.1.0.0/16", {"s": "10.1.0.0/24", "GatewaySubnet": "10.1.9.0/27"}),
+        vnet("two", "10.2.0.0/16", {"s": "10.2.0.0/23", "GatewaySubnet": "10.2.9.0/27"},
+             tables={"GatewaySubnet": "t"}),
+        table("t", route("hole", "10.2.1.0/24", "None")),
+        machine("a", "one/s", "10.1.0.4"),
+        machine("b", "two/s", "10.2.0.4"),
+        machine("c", "two/s", "10.2.1.4"),
+    )  # fmt: skip
+    first, second = gateway("g1", "one"), gateway("g2", "two")
+    net = connected(connected(net, first, to=second), second, to=first)
+    reach = reachability(net)
+    a, b, c = (reach.index_of(address) for address in ("10.1.0.4", "10.2.0.4", "10.2.1.4"))
+    assert reach.ports(a, b) == EVERYTHING
+    assert reach.ports(a, c) == NOTHING
+    assert not explain(net, Flow("a", "c", Protocol.TCP, 80)).allowed
 
 
 def test_names() -> None:

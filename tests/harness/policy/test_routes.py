@@ -19,6 +19,7 @@ from tests.harness.network.builders import (
     network,
     nic_id,
     nsg,
+    peering,
     route,
     rule,
     table,
@@ -226,3 +227,18 @@ def test_a_users_own_default_route_takes_the_reserved_ranges_too(prefix: str, li
         str(route.prefix) for route in effective_routes(known, nic) if route.next_hop_type is NextHopType.NONE
     }
     assert ("10.0.0.0/8" in none) is listed
+
+
+def test_a_route_table_can_do_without_the_routes_of_peerings() -> None:
+    net = network(
+        vnet("a", "10.1.0.0/16", {"s": "10.1.0.0/24"}, [peering("a", "b", "10.2.0.0/16")], tables={"s": "t"}),
+        vnet("b", "10.2.0.0/16", {"s": "10.2.0.0/24"}, [peering("b", "a", "10.1.0.0/16")]),
+        table("t", disablePeeringRoute="All"),
+        machine("a1", "a/s", "10.1.0.4"),
+        machine("b1", "b/s", "10.2.0.4"),
+    )
+    found = ask(net, "a1", "b1")
+    assert (found.cause, found.route.next_hop_type if found.route else None) == (
+        Cause.ROUTE_TO_NONE,
+        NextHopType.NONE,
+    )

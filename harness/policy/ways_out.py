@@ -1,0 +1,174 @@
+"""Which way packets from a network's endpoints leave to each place of the internet, as routes say.
+
+Depends on addresses only: what ports, peerings and translations on the way still decide is
+:mod:`harness.policy.outside`'s business. The set counterpart of a journey's hops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.errors import InputError
+from harness.network.model import IPAddress, NetworkInterface, NextHopType, key
+from harness.policy.classes import EndpointClass
+from harness.policy.compiled import Compiled
+from harness.policy.decision import EffectiveRoute
+from harness.policy.gateways import connection_towards, gateway_of, is_down
+from harness.policy.paths import GATEWAY, Path, crossed
+from harness.policy.places import Place
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """``translator`` is the NIC that sends to the internet; None: a service endpoint or a gateway takes the
+    packet with its private address."""
+
+    path: Path
+    translator: NetworkInterface | None
+
+    @property
+    def direct(self) -> bool:
+        """Whether the sender's own route leads to the internet."""
+        return self.translator is not None and not self.path.appliances
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The configuration does not tell where packets go: ``why``."""
+
+    why: str
+
+
+Found = WayOut | Unknown | None
+"""None: the packet does not get out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Where a packet is, and what it passed."""
+
+    subnet: str
+    nic: NetworkInterface | None
+    passed: tuple[NetworkInterface, ...]
+    path: Path = field(default_factory=Path)
+    gateways: int = 0
+
+    @property
+    def place(self) -> int:
+        return len(self.path.appliances) if self.nic is not None else GATEWAY
+
+
+class WaysOut:
+    """All ways from the classes of one address family to ``places``.
+
+    ``choice`` is by which of several appliances packets go, where a next hop stands for more than one.
+    """
+
+    def __init__(self, view: Compiled, places: Sequence[Place], choice: int = 0) -> None:
+        self._view, self._places, self._choice = view, places, choice
+        self._known: dict[object, list[Found]] = {}
+        self._routes: dict[object, list[EffectiveRoute | Unknown | None]] = {}
+
+    def of(self, item: EndpointClass) -> list[Found]:
+        """For each place the way of the class's packets."""
+        nic = item.first.nic
+        # who forwards may be met again on the way, which closes a loop
+        identity = (item.context, item.near, key(nic.id) if nic.ip_forwarding else None)
+        found = self._known.get(identity)
+        if found is None:
+            found = self._known[identity] = [None] * len(self._places)
+            start = _At(nic.subnet, nic, (nic,))
+            self._follow(start, item.first.configuration.address, range(len(self._places)), found)
+        return found
+
+    def _follow(self, at: _At, source: IPAddress, goals: Sequence[int], found: list[Found]) -> None:
+        routes = self._routes_of(at.subnet)
+        groups: dict[int, list[int]] = {}
+        for goal in goals:
+            groups.setdefault(id(routes[goal]), []).append(goal)
+        for group in groups.values():
+            route = routes[group[0]]
+            if isinstance(route, Unknown):
+                self._end(route, group, found)
+            elif route is not None:
+                self._take(route, at, source, group, found)
+
+    def _take(
+        self, route: EffectiveRoute, at: _At, source: IPAddress, goals: list[int], found: list[Found]
+    ) -> None:
+        kind = route.next_hop_type
+        if kind is NextHopType.INTERNET:
+            # what came in by a gateway does not leave to the internet
+            self._end(WayOut(at.path, at.nic) if at.nic is not None else None, goals, found)
+        elif kind is NextHopType.SERVICE_ENDPOINT:
+            self._end(WayOut(at.path, None), goals, found)
+        elif kind is NextHopType.VIRTUAL_NETWORK_GATEWAY:
+            for beyond, group in self._by_gateway(at, goals):
+                if isinstance(beyond, _At):
+                    self._follow(beyond, source, group, found)
+                else:
+                    self._end(beyond, group, found)
+        elif kind is NextHopType.VIRTUAL_APPLIANCE:
+            beyond = self._appliance(route, at, source)
+            if isinstance(beyond, _At):
+                self._follow(beyond, source, goals, found)
+            else:
+                self._end(beyond, goals, found)
+        elif kind is NextHopType.VNET_PEERING and route.peer not in self._view.network.vnets:
+            self._end(Unknown(f"{route} leads into a virtual network that is not there"), goals, found)
+
+    def _end(self, way: Found, goals: Sequence[int], found: list[Found]) -> None:
+        for goal in goals:
+            found[goal] = way
+
+    def _appliance(self, route: EffectiveRoute, at: _At, source: IPAddress) -> _At | Unknown | None:
+        if route.next_hop_ip is None:
+            return Unknown(f"{route} names no address of this family")
+        here = self._view.network.subnets[at.subnet].vnet
+        nic = self._view.appliance(here, route, self._choice)
+        if nic is None or not nic.ip_forwarding or any(nic is other for other in at.passed):
+            return None
+        places = (at.place, len(at.path.appliances) + 1)
+        path = crossed(self._view, at.path, (here, self._view.vnet_of(nic)), places, source)
+        if path is None:
+            return None
+        path = Path((*path.appliances, nic), path.closed)
+        return _At(nic.subnet, nic, (*at.passed, nic), path, at.gateways)
+
+    def _by_gateway(self, at: _At, goals: Sequence[int]) -> Iterator[tuple[_At | Found, list[int]]]:
+        """Where the gateway's connections lead: to another gateway, or on premises."""
+        network = self._view.network
+        gateway = gateway_of(network, network.subnets[at.subnet].vnet)
+        if gateway is None:
+            return
+        groups: dict[str | None, list[int]] = {}
+        for goal in goals:
+            connection = connection_towards(network, gateway, self._places[goal].address)
+            if connection is not None and not is_down(connection):
+                peer = connection.peer_gateway if connection.peer_gateway in network.gateways else None
+                groups.setdefault(peer, []).append(goal)
+        for name, group in groups.items():
+            if name is None:
+                yield WayOut(at.path, None), group
+            elif at.gateways < len(network.gateways):
+                peer_gateway = network.gateways[name]
+                subnet = self._view.gateway_subnet(peer_gateway)
+                if subnet is None:
+                    why = f"virtual network gateway '{peer_gateway.name}' has no GatewaySubnet"
+                    yield Unknown(why), group
+                else:
+                    yield _At(subnet, None, at.passed, at.path, at.gateways + 1), group
+
+    def _routes_of(self, subnet: str) -> list[EffectiveRoute | Unknown | None]:
+        context = self._view.context(subnet)
+        found = self._routes.get(context.key)
+        if found is None:
+            found = self._routes[context.key] = [self._route(subnet, place) for place in self._places]
+        return found
+
+    def _route(self, subnet: str, place: Place) -> EffectiveRoute | Unknown | None:
+        try:
+            return self._view.context(subnet).routes.find(place.address.version, int(place.address))
+        except InputError as error:
+            return Unknown(error.message)
