@@ -1,16 +1,23 @@
-"""The smallest change that removes a denial, as Azure CLI commands.
-
-Words in angle brackets are for the reader to fill in. Names come from the snapshot, so
-every one is quoted for the shell. Nothing is executed here.
-"""
+"""The smallest change that removes a denial, as Azure CLI commands (:mod:`harness.azure_cli`)."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
+from harness.azure_cli import (
+    allow_forwarding,
+    az,
+    group_option,
+    named,
+    nic_update,
+    peering_command,
+    peering_create,
+    route_command,
+    rule_command,
+    subnet_update,
+)
 from harness.model import Cause
-from harness.network.armids import parent, segment
+from harness.network.armids import segment
 from harness.network.model import (
     Direction,
     Network,
@@ -34,9 +41,9 @@ def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[
     if drop.cause is Cause.ADMIN_RULE and decision.rule_id:
         return _admin_rule(decision.rule_id)
     if drop.cause is Cause.NO_OUTBOUND and decision.object_id:
-        return _nat_gateway(decision.object_id)
+        return (subnet_update(decision.object_id, ("nat-gateway", "<nat gateway>")),)
     if drop.cause is Cause.APPLIANCE_NOT_FORWARDING and decision.nic_id:
-        return (_az("network nic update", ("ids", decision.nic_id), ("ip-forwarding", "true")),)
+        return (allow_forwarding(decision.nic_id),)
     if drop.cause is Cause.APPLIANCE_UNREACHABLE:
         return _appliance_address(decision)
     if drop.lacking is not None:
@@ -46,31 +53,14 @@ def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[
     if decision.kind is DecisionKind.NSG:
         return _rule(network, drop)
     if decision.kind is DecisionKind.INBOUND and drop.cause is Cause.DEFAULT_DENY:
-        return _closed_public_ip(decision)
+        group = ("network-security-group", "<network security group that allows the flow>")
+        return (nic_update(decision.nic_id or "<network interface>", group),)
     if drop.cause is Cause.GATEWAY_CONNECTION_DOWN and decision.object_id:
-        connection = decision.object_id
-        names = (_group(connection), ("name", short_name(connection)))
-        return (_az("network vpn-connection show", *names, ("query", "connectionStatus")),)
+        status = ("query", "connectionStatus")
+        return (named("network vpn-connection show", decision.object_id, status),)
     if decision.route is not None and decision.route.source is RouteSource.USER and decision.route.id:
-        return (_az("network route-table route delete", *_route_names(decision.route.id)),)
+        return (route_command("delete", decision.route.id),)
     return ()
-
-
-def _az(command: str, *options: tuple[str, str]) -> str:
-    return " ".join([f"az {command}", *(f"--{name} {shlex.quote(value)}" for name, value in options)])
-
-
-def _group(arm_id: str) -> tuple[str, str]:
-    return ("resource-group", segment(arm_id, "resourceGroups") or "<resource group>")
-
-
-def _route_names(route_id: str) -> tuple[tuple[str, str], ...]:
-    table = parent(route_id)
-    return (
-        _group(table),
-        ("route-table-name", segment(table, "routeTables") or ""),
-        ("name", segment(route_id, "routes") or ""),
-    )
 
 
 def _join(network: Network, lacking: Membership) -> tuple[str, ...]:
@@ -80,9 +70,9 @@ def _join(network: Network, lacking: Membership) -> tuple[str, ...]:
         return ()
     asg = network.asgs.get(lacking.asgs[0])
     return (
-        _az(
+        az(
             "network nic ip-config update",
-            _group(nic.id),
+            group_option(nic.id),
             ("nic-name", nic.name),
             ("name", configuration.name),
             ("application-security-groups", asg.id if asg is not None else lacking.asgs[0]),
@@ -93,19 +83,15 @@ def _join(network: Network, lacking: Membership) -> tuple[str, ...]:
 def _appliance_address(decision: Decision) -> tuple[str, ...]:
     if decision.route is None or decision.route.id is None:
         return ()
-    names = _route_names(decision.route.id)
     hop = ("next-hop-ip-address", "<address of a running appliance>")
-    return (
-        _az("network route-table route update", *names, hop),
-        _az("network route-table route delete", *names),
-    )
+    return (route_command("update", decision.route.id, hop), route_command("delete", decision.route.id))
 
 
 def _straighten(decisions: Sequence[Decision]) -> tuple[str, ...]:
     """The answer goes another way than the request because of the last user-defined route it took."""
     taken = [item.route for item in decisions if item.way is Way.RETURN and item.kind is DecisionKind.ROUTE]
     ids = [route.id for route in taken if route and route.source is RouteSource.USER and route.id]
-    return tuple(_az("network route-table route delete", *_route_names(route_id)) for route_id in ids[-1:])
+    return tuple(route_command("delete", route_id) for route_id in ids[-1:])
 
 
 def _rule(network: Network, drop: Drop) -> tuple[str, ...]:
@@ -117,21 +103,16 @@ def _rule(network: Network, drop: Drop) -> tuple[str, ...]:
         return ()
     priority = _free_priority(group, denying.direction, denying.priority)
     if priority is None:
-        if denying.default:
-            return ()
-        names = (_group(group.id), ("nsg-name", group.name), ("name", denying.name))
-        return (_az("network nsg rule delete", *names),)
+        return () if denying.default else (rule_command("delete", denying.id),)
     # the service's port is fixed, the client's is not
     answer = decision.way is Way.RETURN
     service = packet.source_port if answer else packet.destination_port
     port = "*" if service is None else str(service)
     label = "" if service is None else f"-{service}"
     return (
-        _az(
-            "network nsg rule create",
-            _group(group.id),
-            ("nsg-name", group.name),
-            ("name", f"allow-{packet.protocol}{label}-{priority}"),
+        rule_command(
+            "create",
+            f"{group.id}/securityRules/allow-{packet.protocol}{label}-{priority}",
             ("priority", str(priority)),
             ("direction", denying.direction),
             ("access", "Allow"),
@@ -154,46 +135,23 @@ def _free_priority(group: NetworkSecurityGroup, direction: Direction, below: int
 def _admin_rule(rule_id: str) -> tuple[str, ...]:
     """An admin rule wins over every NSG: only its owner can take it back, and must deploy the change."""
     names = (
-        _group(rule_id),
+        group_option(rule_id),
         ("network-manager-name", segment(rule_id, "networkManagers") or ""),
         ("configuration-name", segment(rule_id, "securityAdminConfigurations") or ""),
         ("rule-collection-name", segment(rule_id, "ruleCollections") or ""),
         ("rule-name", short_name(rule_id)),
     )
-    return (_az("network manager security-admin-config rule-collection rule delete", *names),)
-
-
-def _nat_gateway(subnet_id: str) -> tuple[str, ...]:
-    vnet = parent(subnet_id)
-    names = (_group(vnet), ("vnet-name", short_name(vnet)), ("name", short_name(subnet_id)))
-    return (_az("network vnet subnet update", *names, ("nat-gateway", "<nat gateway>")),)
-
-
-def _closed_public_ip(decision: Decision) -> tuple[str, ...]:
-    return (
-        _az(
-            "network nic update",
-            ("ids", decision.nic_id or ""),
-            ("network-security-group", "<network security group that allows the flow>"),
-        ),
-    )
+    return (az("network manager security-admin-config rule-collection rule delete", *names),)
 
 
 def _peering(network: Network, cause: Cause, here: str, there: str) -> tuple[str, ...]:
     """``here`` is the virtual network whose side is at fault."""
     if cause is Cause.NOT_SYNCHRONISED:
-        existing = ((side, peering_between(network, *side)) for side in ((here, there), (there, here)))
-        return tuple(
-            _az("network vnet peering sync", *_vnet_names(network, side[0]), ("name", peering.name))
-            for side, peering in existing
-            if peering is not None
-        )
+        existing = (peering_between(network, *side) for side in ((here, there), (there, here)))
+        return tuple(peering_command("sync", peering.id) for peering in existing if peering is not None)
     if cause in (Cause.NO_PEERING, Cause.NOT_TRANSITIVE):
         pairs = [(here, there), (there, here)]
-        return tuple(
-            command for pair in pairs if peering_between(network, *pair) is None
-            for command in (_create(network, *pair),)
-        )  # fmt: skip
+        return tuple(_create(network, *pair) for pair in pairs if peering_between(network, *pair) is None)
     if cause is Cause.PEERING_NOT_CONNECTED:
         return _reconnect(network, here, there)
     setting = {
@@ -201,15 +159,10 @@ def _peering(network: Network, cause: Cause, here: str, there: str) -> tuple[str
         Cause.FORWARDED_TRAFFIC_REFUSED: ("allow_forwarded_traffic", "allowForwardedTraffic"),
     }[cause]
     sides = [(here, there)] if cause is Cause.FORWARDED_TRAFFIC_REFUSED else [(here, there), (there, here)]
-    found = ((side, peering_between(network, *side)) for side in sides)
+    found = (peering_between(network, *side) for side in sides)
     return tuple(
-        _az(
-            "network vnet peering update",
-            *_vnet_names(network, side[0]),
-            ("name", peering.name),
-            ("set", f"{setting[1]}=true"),
-        )
-        for side, peering in found
+        peering_command("update", peering.id, ("set", f"{setting[1]}=true"))
+        for peering in found
         if peering is not None and not getattr(peering, setting[0])
     )
 
@@ -224,22 +177,9 @@ def _reconnect(network: Network, here: str, there: str) -> tuple[str, ...]:
         elif peering.state is PeeringState.DISCONNECTED or (
             other is not None and peering.state is PeeringState.INITIATED
         ):
-            names = (*_vnet_names(network, side[0]), ("name", peering.name))
-            commands += [_az("network vnet peering delete", *names), _create(network, *side)]
+            commands += [peering_command("delete", peering.id), _create(network, *side)]
     return tuple(commands)
 
 
 def _create(network: Network, here: str, there: str) -> str:
-    remote = network.vnets[there]
-    command = _az(
-        "network vnet peering create",
-        *_vnet_names(network, here),
-        ("name", f"to-{remote.name}"),
-        ("remote-vnet", remote.id),
-    )
-    return f"{command} --allow-vnet-access"
-
-
-def _vnet_names(network: Network, vnet: str) -> tuple[tuple[str, str], ...]:
-    owner = network.vnets[vnet]
-    return (_group(owner.id), ("vnet-name", owner.name))
+    return peering_create(network.vnets[here].id, network.vnets[there].id)

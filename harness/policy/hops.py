@@ -26,7 +26,7 @@ from harness.network.model import (
 from harness.policy.compiled import Compiled
 from harness.policy.decision import DecisionKind, EffectiveRoute, Way
 from harness.policy.ends import End
-from harness.policy.gateways import connection_towards, gateway_of, is_down
+from harness.policy.gateways import connection_towards, gateway_of, is_down, turns_around
 from harness.policy.packet import Packet
 from harness.policy.peering import explicitly_allowed, forwarded_traffic_refused, peering_fault
 from harness.policy.ports import rule_for
@@ -219,8 +219,7 @@ class Hops:
 
     def take_gateway(self, sender: Sender, route: EffectiveRoute, packet: Packet, goal: End) -> Sender | None:
         """By which connection the packet leaves; the gateway at its other end, or None for on premises."""
-        gateway = gateway_of(self._network, sender.vnet)
-        name = self._network.vnets[sender.vnet].name
+        gateway, name = gateway_of(self._network, sender.vnet), self._network.vnets[sender.vnet].name
         if gateway is None:
             raise self._trail.deny(
                 Cause.NO_GATEWAY, DecisionKind.GATEWAY, f"virtual network '{name}'",
@@ -229,7 +228,12 @@ class Hops:
                 object_id=route.id, route=route, nic=sender.nic,
             )  # fmt: skip
         where = f"virtual network gateway '{gateway.name}'"
-        connection = connection_towards(self._network, gateway, packet.destination)
+        connection = connection_towards(self._network, sender.vnet, packet.destination)
+        turning = turns_around(self._network, sender.vnet, packet.destination) if connection is None else None
+        if turning is not None:
+            why = f"{packet.destination} is in a virtual network that uses the gateway, too"
+            self._trail.allow(DecisionKind.GATEWAY, where, why, object_id=turning.id, route=route)
+            return self.gateway_sender(turning)
         if connection is None:
             raise self._trail.deny(
                 Cause.NO_GATEWAY, DecisionKind.GATEWAY, where,
@@ -328,10 +332,8 @@ class Hops:
 
     def on_premises_gateway(self, vnet: str, address: IPAddress) -> VirtualNetworkGateway | None:
         """The gateway through which ``vnet`` is reached from ``address``, if one is."""
-        gateway = gateway_of(self._network, vnet)
-        if gateway is None or connection_towards(self._network, gateway, address) is None:
-            return None
-        return gateway
+        connection = connection_towards(self._network, vnet, address)
+        return self._network.gateways[connection.gateway] if connection is not None else None
 
     def owners(self, address: IPAddress) -> list[str]:
         """The virtual networks (keys) whose space holds ``address``."""

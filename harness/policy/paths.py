@@ -18,7 +18,7 @@ from harness.network.model import IPAddress, NetworkInterface, NextHopType, key
 from harness.policy.classes import EndpointClass, FamilyClasses
 from harness.policy.compiled import Compiled
 from harness.policy.decision import EffectiveRoute
-from harness.policy.gateways import connection_towards, gateway_of, is_down
+from harness.policy.gateways import connection_towards, is_down, turns_around
 from harness.policy.peering import forwarded_traffic_refused
 
 if TYPE_CHECKING:
@@ -240,11 +240,13 @@ class Paths:
 
     def _gateway(self, vnet: str, address: IPAddress) -> _Hop:
         """By the gateway of ``vnet`` towards another virtual network; what is on premises is no endpoint."""
-        gateway = gateway_of(self._view.network, vnet)
-        connection = connection_towards(self._view.network, gateway, address) if gateway else None
-        if connection is None or is_down(connection):
+        connection = connection_towards(self._view.network, vnet, address)
+        if connection is not None and is_down(connection):
             return _Hop()
-        peer = self._view.network.gateways.get(connection.peer_gateway or "")
+        if connection is None:
+            peer = turns_around(self._view.network, vnet, address)
+        else:
+            peer = self._view.network.gateways.get(connection.peer_gateway or "")
         return _Hop(gateway_subnet=self._view.gateway_subnet(peer)) if peer is not None else _Hop()
 
     def _hop(self, hop: _Hop) -> int:

@@ -66,10 +66,8 @@ def effective_routes(
     if table is not None and service_tags is not None:
         user += _tag_routes(table.tag_routes, explicit, service_tags)
     without_peers = table is not None and table.disable_peering_route
-    system = [
-        *_system_routes(vnet, explicit, peers=not without_peers),
-        *_service_endpoints(subnet, vnet, service_tags),
-    ]
+    system = _system_routes(vnet, explicit, peers=not without_peers)
+    system += _service_endpoints(subnet, vnet, service_tags)
     learned: list[EffectiveRoute] = []
     if table is None or not table.disable_bgp_route_propagation:
         learned = [

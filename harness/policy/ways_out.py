@@ -14,7 +14,7 @@ from harness.network.model import IPAddress, NetworkInterface, NextHopType, key
 from harness.policy.classes import EndpointClass
 from harness.policy.compiled import Compiled
 from harness.policy.decision import EffectiveRoute
-from harness.policy.gateways import connection_towards, gateway_of, is_down
+from harness.policy.gateways import connection_towards, is_down
 from harness.policy.paths import GATEWAY, Path, crossed
 from harness.policy.places import Place
 
@@ -139,12 +139,10 @@ class WaysOut:
     def _by_gateway(self, at: _At, goals: Sequence[int]) -> Iterator[tuple[_At | Found, list[int]]]:
         """Where the gateway's connections lead: to another gateway, or on premises."""
         network = self._view.network
-        gateway = gateway_of(network, network.subnets[at.subnet].vnet)
-        if gateway is None:
-            return
+        vnet = network.subnets[at.subnet].vnet
         groups: dict[str | None, list[int]] = {}
         for goal in goals:
-            connection = connection_towards(network, gateway, self._places[goal].address)
+            connection = connection_towards(network, vnet, self._places[goal].address)
             if connection is not None and not is_down(connection):
                 peer = connection.peer_gateway if connection.peer_gateway in network.gateways else None
                 groups.setdefault(peer, []).append(goal)

@@ -12,6 +12,8 @@ from harness.model import Cause
 from harness.network.gateways import GatewayConnection, LocalNetworkGateway, VirtualNetworkGateway
 from harness.network.model import Network, NextHopType, RouteSource, key
 from harness.policy.decision import DecisionKind
+from harness.policy.portset import EVERYTHING
+from harness.policy.reachability import reachability
 from harness.policy.routing import effective_routes
 from tests.harness.network.builders import (
     arm_id,
@@ -165,3 +167,33 @@ def test_vnet_to_vnet() -> None:
     assert not found.allowed
     assert found.route is not None
     assert found.route.next_hop_type is NextHopType.NONE
+
+
+def test_spoke_to_spoke_by_the_hubs_gateway() -> None:
+    """A route to VirtualNetworkGateway in both spokes: the hub's gateway sends on what is for the other."""
+    there = [peering("hub", name, space) for name, space in (("one", "10.1.0.0/16"), ("two", "10.2.0.0/16"))]
+    back = [peering(name, "hub", "10.0.0.0/16") for name in ("one", "two")]
+    for item in there:
+        item["properties"]["allowGatewayTransit"] = True
+    for item in back:
+        item["properties"]["useRemoteGateways"] = True
+    net = network(
+        vnet("hub", "10.0.0.0/16", {"GatewaySubnet": "10.0.0.0/27"}, there),
+        vnet("one", "10.1.0.0/16", {"s": "10.1.0.0/24"}, [back[0]], tables={"s": "t"}),
+        vnet("two", "10.2.0.0/16", {"s": "10.2.0.0/24"}, [back[1]], tables={"s": "t"}),
+        table("t", route("all", "10.0.0.0/8", "VirtualNetworkGateway")),
+        machine("a", "one/s", "10.1.0.4"),
+        machine("b", "two/s", "10.2.0.4"),
+    )
+    assert ask(net, "a", "b").cause is Cause.NO_GATEWAY
+    net = replace(net, gateways={key(GATEWAY.id): GATEWAY})
+    assert ask(net, "a", "b").allowed
+    assert reachability(net).ports(0, 1) == EVERYTHING
+
+
+def test_expressroute_and_vpn_side_by_side() -> None:
+    beside = replace(gateway("er", "hub"), kind="ExpressRoute")
+    net = connected(hub(), GATEWAY)
+    for order in ((beside, GATEWAY), (GATEWAY, beside)):
+        both = replace(net, gateways={key(item.id): item for item in order})
+        assert ask(both, "app", "192.168.7.7").allowed
