@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.commands.options import chosen_policy, loaded, policy_options
+
 if TYPE_CHECKING:
     from harness.lint.finding import Check, LintFinding
-    from harness.network.service_tags import ServiceTags
 
 SEVERITIES = ("error", "warning", "note")
 NEVER = "never"
@@ -33,12 +34,6 @@ STDOUT = Path("-")
     show_default=True,
     help="The least severe finding that makes the exit status 1.",
 )
-@click.option(
-    "--service-tags",
-    "tags_file",
-    type=click.Path(path_type=Path),
-    help="Microsoft's service tags file: rules are then compared by the tags' addresses, too.",
-)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @click.option(
     "--sarif",
@@ -46,6 +41,7 @@ STDOUT = Path("-")
     type=click.Path(path_type=Path),
     help="Write SARIF 2.1.0 for code scanning to this file (- is standard output).",
 )
+@policy_options
 @click.pass_context
 def lint(
     context: click.Context,
@@ -54,14 +50,16 @@ def lint(
     ignore: tuple[str, ...],
     listing: bool,
     fail_on: str,
-    tags_file: Path | None,
     as_json: bool,
     sarif_file: Path | None,
+    assumptions: tuple[str, ...],
+    service_tags_file: Path | None,
 ) -> None:
     """What is wrong with the configuration in NETWORK, whatever the flow?
 
     Rules that never decide, management ports open to the Internet, dead routes and peerings,
     asymmetric paths, missing outbound methods, overlapping spaces: each with object, reason and fix.
+    With --service-tags rules are compared by the tags' addresses, too.
 
     NETWORK is a snapshot {"resources": [...]} of ARM resources as GET returns them, what `az ... list`
     prints, an exported template, `terraform show -json` of a plan or a state, or a lab file. Exit status:
@@ -79,9 +77,15 @@ def lint(
     if network is None:
         raise click.UsageError("Missing argument 'NETWORK'.")
 
-    from harness.network.load import load_network
+    if sarif_file not in (None, STDOUT):
+        from harness.outfile import check_writable
 
-    findings = judge(load_network(network), checks, _service_tags(tags_file))
+        check_writable(sarif_file)
+    options, service_tags = chosen_policy(assumptions, service_tags_file)
+
+    from harness.policy.compiled import Compiled
+
+    findings = judge(Compiled(loaded(network), options, service_tags), checks)
     if sarif_file is not None:
         _write_sarif(findings, checks, network, sarif_file)
     if as_json:
@@ -94,14 +98,6 @@ def lint(
         print_findings(Console(highlight=False, soft_wrap=True), findings)
     counted = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != NEVER else ()
     context.exit(1 if any(item.severity.value in counted for item in findings) else 0)
-
-
-def _service_tags(path: Path | None) -> ServiceTags | None:
-    if path is None:
-        return None
-    from harness.network.service_tags import load_service_tags
-
-    return load_service_tags(path)
 
 
 def _list(checks: Sequence[Check], as_json: bool) -> None:
@@ -148,4 +144,7 @@ def _write_sarif(
     if target == STDOUT:
         click.echo(document)
     else:
-        target.write_text(f"{document}\n", encoding="ascii")
+        from harness.outfile import writing
+
+        with writing(target) as stream:
+            stream.write(f"{document}\n")

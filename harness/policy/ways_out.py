@@ -15,7 +15,7 @@ from harness.policy.classes import EndpointClass
 from harness.policy.compiled import Compiled
 from harness.policy.decision import EffectiveRoute
 from harness.policy.gateways import connection_towards, is_down
-from harness.policy.paths import GATEWAY, Path, crossed
+from harness.policy.paths import Path, crossed
 from harness.policy.places import Place
 
 
@@ -46,17 +46,11 @@ Found = WayOut | Unknown | None
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """Where a packet is, and what it passed."""
+    """At which NIC a packet is, and which it passed."""
 
-    subnet: str
-    nic: NetworkInterface | None
+    nic: NetworkInterface
     passed: tuple[NetworkInterface, ...]
     path: Path = field(default_factory=Path)
-    gateways: int = 0
-
-    @property
-    def place(self) -> int:
-        return len(self.path.appliances) if self.nic is not None else GATEWAY
 
 
 class WaysOut:
@@ -78,12 +72,12 @@ class WaysOut:
         found = self._known.get(identity)
         if found is None:
             found = self._known[identity] = [None] * len(self._places)
-            start = _At(nic.subnet, nic, (nic,))
+            start = _At(nic, (nic,))
             self._follow(start, item.first.configuration.address, range(len(self._places)), found)
         return found
 
     def _follow(self, at: _At, source: IPAddress, goals: Sequence[int], found: list[Found]) -> None:
-        routes = self._routes_of(at.subnet)
+        routes = self._routes_of(at.nic.subnet)
         groups: dict[int, list[int]] = {}
         for goal in goals:
             groups.setdefault(id(routes[goal]), []).append(goal)
@@ -99,16 +93,11 @@ class WaysOut:
     ) -> None:
         kind = route.next_hop_type
         if kind is NextHopType.INTERNET:
-            # what came in by a gateway does not leave to the internet
-            self._end(WayOut(at.path, at.nic) if at.nic is not None else None, goals, found)
+            self._end(WayOut(at.path, at.nic), goals, found)
         elif kind is NextHopType.SERVICE_ENDPOINT:
             self._end(WayOut(at.path, None), goals, found)
         elif kind is NextHopType.VIRTUAL_NETWORK_GATEWAY:
-            for beyond, group in self._by_gateway(at, goals):
-                if isinstance(beyond, _At):
-                    self._follow(beyond, source, group, found)
-                else:
-                    self._end(beyond, group, found)
+            self._end(WayOut(at.path, None), list(self._on_premises(at, goals)), found)
         elif kind is NextHopType.VIRTUAL_APPLIANCE:
             beyond = self._appliance(route, at, source)
             if isinstance(beyond, _At):
@@ -125,38 +114,24 @@ class WaysOut:
     def _appliance(self, route: EffectiveRoute, at: _At, source: IPAddress) -> _At | Unknown | None:
         if route.next_hop_ip is None:
             return Unknown(f"{route} names no address of this family")
-        here = self._view.network.subnets[at.subnet].vnet
+        here = self._view.vnet_of(at.nic)
         nic = self._view.appliance(here, route, self._choice)
         if nic is None or not nic.ip_forwarding or any(nic is other for other in at.passed):
             return None
-        places = (at.place, len(at.path.appliances) + 1)
-        path = crossed(self._view, at.path, (here, self._view.vnet_of(nic)), places, source)
+        place = len(at.path.appliances)
+        path = crossed(self._view, at.path, (here, self._view.vnet_of(nic)), (place, place + 1), source)
         if path is None:
             return None
-        path = Path((*path.appliances, nic), path.closed)
-        return _At(nic.subnet, nic, (*at.passed, nic), path, at.gateways)
+        return _At(nic, (*at.passed, nic), Path((*path.appliances, nic), path.closed))
 
-    def _by_gateway(self, at: _At, goals: Sequence[int]) -> Iterator[tuple[_At | Found, list[int]]]:
-        """Where the gateway's connections lead: to another gateway, or on premises."""
-        network = self._view.network
-        vnet = network.subnets[at.subnet].vnet
-        groups: dict[str | None, list[int]] = {}
+    def _on_premises(self, at: _At, goals: Sequence[int]) -> Iterator[int]:
+        """The goals behind a connection of the gateway. None of them is in a virtual network behind it, whose
+        space is no part of the internet."""
+        network, vnet = self._view.network, self._view.vnet_of(at.nic)
         for goal in goals:
             connection = connection_towards(network, vnet, self._places[goal].address)
             if connection is not None and not is_down(connection):
-                peer = connection.peer_gateway if connection.peer_gateway in network.gateways else None
-                groups.setdefault(peer, []).append(goal)
-        for name, group in groups.items():
-            if name is None:
-                yield WayOut(at.path, None), group
-            elif at.gateways < len(network.gateways):
-                peer_gateway = network.gateways[name]
-                subnet = self._view.gateway_subnet(peer_gateway)
-                if subnet is None:
-                    why = f"virtual network gateway '{peer_gateway.name}' has no GatewaySubnet"
-                    yield Unknown(why), group
-                else:
-                    yield _At(subnet, None, at.passed, at.path, at.gateways + 1), group
+                yield goal
 
     def _routes_of(self, subnet: str) -> list[EffectiveRoute | Unknown | None]:
         context = self._view.context(subnet)

@@ -131,3 +131,62 @@ def test_names_stay_text(tmp_path: Path) -> None:
     raw = run(snapshot(tmp_path, name), "--protocol", "tcp", "--port", "1433", "--json").stdout
     assert raw.isascii()
     assert json.loads(raw)["rule"] == f"n/{name}"
+
+
+# -- many flows --------------------------------------------------------------------------------------
+
+FLOWS = "from,to,protocol,port\nweb-01,db-01,tcp,1433\nweb-01,db-01,icmp,\n"
+
+
+def test_flows_as_a_table(tmp_path: Path) -> None:
+    (tmp_path / "flows.csv").write_text(FLOWS, encoding="utf-8")
+    found = CliRunner().invoke(explain, [str(snapshot(tmp_path)), "--flows", str(tmp_path / "flows.csv")])
+    assert found.exit_code == 1
+    assert found.stdout.splitlines() == [
+        "DENY  web-01 -> db-01:1433/tcp  nsg-udr/subnet-nsg-inbound n/deny-sql",
+        "ALLOW web-01 -> db-01/icmp  n/AllowVnetInBound",
+        "1 allow, 1 deny",
+    ]
+
+
+def test_flows_of_standard_input_as_json_lines(tmp_path: Path) -> None:
+    arguments = [str(snapshot(tmp_path)), "--flows", "-", "--jsonl"]
+    found = CliRunner().invoke(explain, arguments, input=FLOWS + "web-01,db-09,tcp,1\n")
+    assert found.exit_code == 2
+    verdicts = [json.loads(line)["verdict"] for line in found.stdout.splitlines()]
+    assert verdicts == ["deny", "allow", "error"]
+
+
+def test_every_rule_that_was_asked(tmp_path: Path) -> None:
+    found = run(snapshot(tmp_path), "--protocol", "udp", "--port", "53", "--rules")
+    assert "'deny-sql' (priority 200) is for another protocol, destination port" in found.stdout
+    assert "'AllowVnetInBound' (priority 65000) matches" in found.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--flows", "x", "--from", "a"),
+        ("--flows", "x", "--json"),
+        ("--flows", "x", "--rules"),
+        ("--from", "a", "--to", "b", "--port", "1", "--jsonl"),
+        ("--from", "a", "--to", "b", "--port", "1", "--json", "--rules"),
+        ("--from", "a"),
+        ("--from", "a", "--to", "b", "--port", "1", "--assume", "peering-access=maybe"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    found = CliRunner().invoke(explain, [str(snapshot(tmp_path)), *arguments])
+    assert (found.exit_code, found.stdout) == (2, "")
+
+
+def test_assumptions_are_listed_without_a_network() -> None:
+    found = CliRunner().invoke(explain, ["--assume", "help"])
+    assert found.exit_code == 0
+    assert "peering-access=explicit-allow|no-traffic" in found.stdout.splitlines()
+
+
+def test_an_assumption_changes_the_verdict(tmp_path: Path) -> None:
+    ends = ("--from", "web-01", "--to", "198.51.100.9", "--protocol", "tcp", "--port", "443")
+    assert run(snapshot(tmp_path), *ends).exit_code == 0
+    assert run(snapshot(tmp_path), *ends, "--assume", "default-outbound=denied").exit_code == 1

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import lab
 from harness.errors import InputError, SnapshotError
 from harness.network.jsonfile import MAX_BYTES
-from harness.network.load import load_network, load_sources, resources_in
-from harness.network.snapshot import network_from_resources
+from harness.network.load import load_network, load_sources, source_of
+from harness.network.snapshot import network_from_resources, network_from_sources
 from harness.policy.routing import effective_routes
 from tests.harness.network.arm.everything import everything
 from tests.harness.network.builders import Resource, vnet
@@ -172,7 +172,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_json_loads_or_says_what_it_is_not(document: Any) -> None:
     try:
-        network_from_resources(resources_in(document, "x.json"), "x.json")
+        network_from_sources([source_of(document, "x.json")], "x.json")
     except InputError as error:
         message = error.message
     else:
