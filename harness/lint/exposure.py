@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
-from harness.lint.azure_cli import az, rule_command
+from harness.azure_cli import nic_update, rule_command
 from harness.lint.boxes import Box, Symbol, left_over
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.matches import (
@@ -112,7 +112,7 @@ def unfiltered_public_ip(survey: Survey) -> Iterator[Defect]:
                 f" neither '{nic.name}' nor its subnet has a network security group",
                 "properties.networkSecurityGroup",
                 tuple(dict.fromkeys(way.object_id for way in open_ways)),
-                (az("network nic update", ("ids", nic.id), group),),
+                (nic_update(nic.id, group),),
             )
 
 
@@ -256,7 +256,7 @@ def _defect(opening: _Opening) -> Defect:
     fix: tuple[str, ...] = ()
     if isinstance(rule, SecurityRule) and not rule.default:
         known = ("source-address-prefixes", "<addresses of your administrators>")
-        fix = (rule_command("update", rule, known), rule_command("delete", rule))
+        fix = (rule_command("update", rule.id, known), rule_command("delete", rule.id))
     related = tuple(dict.fromkeys(found for way in ways for found in (way.nic.id, way.object_id)))
     return Defect(rule.id, reason, "properties.sourceAddressPrefix", related, fix, severity)
 

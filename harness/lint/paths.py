@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from harness.lint.azure_cli import route_command
+from harness.azure_cli import route_command
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.survey import Survey
 from harness.lint.wording import count
@@ -84,7 +84,7 @@ def asymmetric(survey: Survey) -> Iterator[Defect]:
 
 @dataclass(frozen=True, slots=True)
 class _Appliance:
-    """The address of a next hop and the machines that answer there (VMs, else NICs), and their subnets."""
+    """The addresses of a next hop and the machines that answer there (VMs, else NICs), and their subnets."""
 
     machines: frozenset[str]
     subnets: frozenset[str]
@@ -137,7 +137,7 @@ class _Paths:
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
         self._tables: dict[ContextKey, _Table] = {}
-        self._appliances: dict[tuple[str, IPAddress], _Appliance] = {}
+        self._appliances: dict[tuple[str, tuple[IPAddress, ...]], _Appliance] = {}
         self._found: dict[tuple[ContextKey, str], tuple[tuple[IPAddress, EffectiveRoute | None], ...]] = {}
 
     def asymmetric(self) -> Iterator[_Pair]:
@@ -156,8 +156,7 @@ class _Paths:
         for there_address, there in self._ways(source, target):
             if there is None or there.next_hop_type is not NextHopType.VIRTUAL_APPLIANCE:
                 continue
-            assert there.next_hop_ip is not None  # a route to an appliance has one
-            appliance = self._appliance(source.vnet, there.next_hop_ip)
+            appliance = self._appliance(source.vnet, there)
             if appliance.subnets & {key(source.id), key(target.id)}:
                 continue
             for back_address, back in self._ways(target, source):
@@ -175,7 +174,7 @@ class _Paths:
     def _same(self, appliance: _Appliance, here: Subnet, back: EffectiveRoute) -> bool:
         if back.next_hop_ip is None:
             return False
-        return bool(appliance.machines & self._appliance(here.vnet, back.next_hop_ip).machines)
+        return bool(appliance.machines & self._appliance(here.vnet, back).machines)
 
     def _ways(self, source: Subnet, target: Subnet) -> tuple[tuple[IPAddress, EffectiveRoute | None], ...]:
         """Addresses in ``target`` that routes of ``source`` treat differently, each with its route."""
@@ -193,15 +192,13 @@ class _Paths:
             found = self._found[identity, key(target.id)] = tuple(table.ways(target, addresses))
         return found
 
-    def _appliance(self, vnet: str, address: IPAddress) -> _Appliance:
-        found = self._appliances.get((vnet, address))
+    def _appliance(self, vnet: str, route: EffectiveRoute) -> _Appliance:
+        addresses = tuple(hop for hop in (route.next_hop_ip, *route.other_next_hops) if hop is not None)
+        found = self._appliances.get((vnet, addresses))
         if found is None:
-            answering = (
-                self._survey.answering(reached, address) for reached in self._survey.within_reach(vnet)
-            )
-            nics = [nic for item in answering if item is not None for nic in item.nics]
-            found = self._appliances[vnet, address] = _Appliance(
-                frozenset([str(address), *(nic.vm or key(nic.id) for nic in nics)]),
+            nics = self._survey.view.appliances(vnet, route)
+            found = self._appliances[vnet, addresses] = _Appliance(
+                frozenset([*map(str, addresses), *(nic.vm or key(nic.id) for nic in nics)]),
                 frozenset(nic.subnet for nic in nics),
             )
         return found

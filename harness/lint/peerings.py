@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.lint.azure_cli import peering_command, peering_create
+from harness.azure_cli import peering_command, peering_create
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.survey import Survey
 from harness.network.addresses import AddressSet
@@ -27,7 +27,7 @@ def one_sided(survey: Survey) -> Iterator[Defect]:
                 f"peering '{peering.name}' is one-sided: '{there.name}' has none with '{here.name}'",
                 "properties.remoteVirtualNetwork",
                 (there.id,),
-                (peering_create(there, here),),
+                (peering_create(there.id, here.id),),
             )
 
 
@@ -42,13 +42,13 @@ def not_connected(survey: Survey) -> Iterator[Defect]:
         there = survey.network.vnets.get(peering.remote_vnet)
         back = peering_between(survey.network, peering.remote_vnet, key(here.id))
         if peering.state is not PeeringState.CONNECTED and not (there is not None and back is None):
-            again = (peering_create(here, there),) if there is not None else ()
+            again = (peering_create(here.id, there.id),) if there is not None else ()
             yield Defect(
                 peering.id,
                 f"peering '{peering.name}' of '{here.name}' is {peering.state}, not Connected",
                 "properties.peeringState",
                 (there.id,) if there is not None else (),
-                (peering_command("delete", peering), *again),
+                (peering_command("delete", peering.id), *again),
             )
 
 
@@ -72,7 +72,7 @@ def not_synchronised(survey: Survey) -> Iterator[Defect]:
                     f"peering '{peering.name}' of '{here.name}' is not synchronised: {problem}",
                     "properties.remoteVirtualNetworkAddressSpace",
                     (there.id,) if there is not None else (),
-                    (peering_command("sync", peering),),
+                    (peering_command("sync", peering.id),),
                 )
 
 
@@ -91,7 +91,7 @@ def no_remote_gateway(survey: Survey) -> Iterator[Defect]:
                 f"{label}, but its peering '{back.name}' does not allow gateway transit",
                 "properties.useRemoteGateways",
                 (back.id, there.id),
-                (peering_command("update", back, ("set", "allowGatewayTransit=true")),),
+                (peering_command("update", back.id, ("set", "allowGatewayTransit=true")),),
             )
         if key(there.id) not in gateways:
             yield Defect(
@@ -99,7 +99,7 @@ def no_remote_gateway(survey: Survey) -> Iterator[Defect]:
                 f"{label}, which has none",
                 "properties.useRemoteGateways",
                 (there.id,),
-                (peering_command("update", peering, ("set", "useRemoteGateways=false")),),
+                (peering_command("update", peering.id, ("set", "useRemoteGateways=false")),),
             )
 
 
@@ -121,8 +121,8 @@ def access_one_sided(survey: Survey) -> Iterator[Defect]:
                 "properties.allowVirtualNetworkAccess",
                 (back.id,),
                 (
-                    peering_command("update", peering, ("set", "allowVirtualNetworkAccess=true")),
-                    peering_command("update", back, ("set", "allowVirtualNetworkAccess=false")),
+                    peering_command("update", peering.id, ("set", "allowVirtualNetworkAccess=true")),
+                    peering_command("update", back.id, ("set", "allowVirtualNetworkAccess=false")),
                 ),
             )
 
@@ -145,7 +145,10 @@ def forwarded_traffic_refused(survey: Survey) -> Iterator[Defect]:
                 for route in (table.routes if table is not None else ())
                 if route.next_hop_type is NextHopType.VIRTUAL_APPLIANCE
                 and route.next_hop_ip is not None
-                and survey.answering(key(there.id), route.next_hop_ip) is not None
+                and any(
+                    survey.view.vnet_of(nic) == key(there.id)
+                    for nic in survey.appliances(key(here.id), route.next_hop_ip)
+                )
             ]
             if leading:
                 yield Defect(
@@ -155,7 +158,7 @@ def forwarded_traffic_refused(survey: Survey) -> Iterator[Defect]:
                     " which forwards what others answer",
                     "properties.allowForwardedTraffic",
                     (leading[0].id, there.id),
-                    (peering_command("update", peering, ("set", "allowForwardedTraffic=true")),),
+                    (peering_command("update", peering.id, ("set", "allowForwardedTraffic=true")),),
                 )
                 break
 

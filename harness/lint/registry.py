@@ -10,7 +10,7 @@ from harness.lint import exposure, outbound, paths, peerings, routes, rules, spa
 from harness.lint.finding import Check, LintFinding
 from harness.lint.survey import Survey
 from harness.network.model import Network, key
-from harness.network.service_tags import ServiceTags
+from harness.policy.compiled import Compiled
 from harness.text import plain
 
 CHECKS: tuple[Check, ...] = (
@@ -49,11 +49,12 @@ def _named(names: Iterable[str]) -> set[str]:
     return found
 
 
-def lint(
-    network: Network, checks: Sequence[Check] = CHECKS, service_tags: ServiceTags | None = None
-) -> tuple[LintFinding, ...]:
-    """What ``checks`` find, ordered by object, the most severe first, each once."""
-    survey = Survey(network, service_tags)
+def lint(network: Network | Compiled, checks: Sequence[Check] = CHECKS) -> tuple[LintFinding, ...]:
+    """What ``checks`` find, ordered by object, the most severe first, each once.
+
+    A :class:`~harness.policy.compiled.Compiled` brings the options and service tags to judge by.
+    """
+    survey = Survey(network if isinstance(network, Compiled) else Compiled(network))
     found = dict.fromkeys(finding for item in checks for finding in item(survey))
     return tuple(
         sorted(found, key=lambda item: (key(item.object_id), item.severity.rank, item.check, item.reason))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from harness.lint.azure_cli import az, route_command, table_delete
+from harness.azure_cli import allow_forwarding, named, route_command, subnet_update
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.survey import Survey
 from harness.lint.wording import listed
 from harness.network.addresses import AddressSet
-from harness.network.model import IPAddress, NextHopType, Route, Subnet, key
-from harness.policy.decision import EffectiveRoute, RouteState
+from harness.network.model import IPAddress, NetworkInterface, NextHopType, Route, Subnet, key
+from harness.policy.decision import EffectiveRoute
 from harness.policy.gateways import gateway_of
 
 FIREWALL_SUBNET = "azurefirewallsubnet"
@@ -26,23 +26,29 @@ FIREWALL_SUBNET = "azurefirewallsubnet"
 def appliance_missing(survey: Survey) -> Iterator[Defect]:
     """Route to an appliance that does not exist.
 
-    No NIC and no load balancer frontend of the virtual network or its connected peers has the next
-    hop's address. A warning where a resource that azreach does not model may have it. Not asked of
-    addresses in AzureFirewallSubnet, nor of those in a peer that the snapshot does not hold.
+    No NIC of the virtual network or its connected peers has the next hop's address, nor has an
+    internal load balancer with machines behind a rule for every port (HA ports). A warning where a
+    resource that azreach does not model may have it. Not asked of addresses in AzureFirewallSubnet, nor
+    of those in a peer that the snapshot does not hold.
     """
     for route, address, vnet, subnets in _next_hops(survey):
-        if _answered(survey, vnet, address) or _not_visible(survey, vnet, address):
+        if survey.appliances(vnet, address) or _not_visible(survey, vnet, address):
             continue
         name = survey.network.vnets[vnet].name
         reason = (
             f"route '{route.name}' sends {route.prefix} to {address}, which no network interface and no load"
-            f" balancer frontend in '{name}' or its connected peers has"
+            f" balancer with a rule for every port (HA ports) in '{name}' or its connected peers has"
         )
         holders = [nic for nic, _ in survey.network.holders.get(address, ())]
+        frontend = survey.view.publications.frontend_owner(address)
+        owners = [nic.id for nic in holders] or ([frontend.id] if frontend is not None else [])
         severity = Severity.ERROR
         if holders:
-            where = f"'{holders[0].name}' in '{survey.vnet_of(holders[0]).name}'"
-            reason += f"; {where} has it, but no connected peering leads there"
+            where = survey.network.vnets[survey.view.vnet_of(holders[0])].name
+            has_it = f"'{holders[0].name}' in '{where}' has it"
+            reason += f"; {has_it}, but no connected and synchronised peering leads there"
+        elif frontend is not None:
+            reason += f"; {frontend.label} has it"
         elif survey.network.unmodelled and _in_reach(survey, vnet, address):
             kinds = sorted({kind.rpartition("/")[2] for kind, _ in survey.network.unmodelled})
             reason += f"; unless a resource that is not modelled has it ({listed(kinds)})"
@@ -52,7 +58,7 @@ def appliance_missing(survey: Survey) -> Iterator[Defect]:
             route.id,
             reason,
             "properties.nextHopIpAddress",
-            (*(nic.id for nic in holders), *(subnet.id for subnet in subnets)),
+            (*owners, *(subnet.id for subnet in subnets)),
             (route_command("update", route.id, hop), route_command("delete", route.id)),
             severity,
         )
@@ -66,21 +72,17 @@ def appliance_not_forwarding(survey: Survey) -> Iterator[Defect]:
     Behind a load balancer every backend of the frontend is asked.
     """
     for route, address, vnet, subnets in _next_hops(survey):
-        for reached in survey.within_reach(vnet):
-            found = survey.answering(reached, address)
-            closed = [nic for nic in found.nics if not nic.ip_forwarding] if found is not None else []
-            if found is not None and closed:
-                behind = f" behind load balancer '{found.balancer.name}'" if found.balancer else ""
-                yield Defect(
-                    route.id,
-                    f"route '{route.name}' sends {route.prefix} to {address}, but"
-                    f" {listed(nic.name for nic in closed)}{behind} has enableIPForwarding off",
-                    "properties.nextHopIpAddress",
-                    (*(nic.id for nic in closed), *(subnet.id for subnet in subnets)),
-                    tuple(
-                        az("network nic update", ("ids", nic.id), ("ip-forwarding", "true")) for nic in closed
-                    ),
-                )
+        closed = [nic for nic in survey.appliances(vnet, address) if not nic.ip_forwarding]
+        if closed:
+            yield Defect(
+                route.id,
+                f"route '{route.name}' sends {route.prefix} to {address}, but"
+                f" {listed(nic.name for nic in closed)}{_behind(survey, closed, address)} has"
+                " enableIPForwarding off",
+                "properties.nextHopIpAddress",
+                (*(nic.id for nic in closed), *(subnet.id for subnet in subnets)),
+                tuple(allow_forwarding(nic.id) for nic in closed),
+            )
 
 
 @check("route/appliance-loop", Severity.ERROR)
@@ -92,8 +94,7 @@ def appliance_loop(survey: Survey) -> Iterator[Defect]:
     """
     for route, address, vnet, subnets in _next_hops(survey):
         looped = {key(subnet.id) for subnet in subnets}
-        found = survey.answering(vnet, address)
-        for nic in found.nics if found is not None else ():
+        for nic in survey.appliances(vnet, address):
             vm = survey.network.vms.get(nic.vm or "")
             nics = [survey.network.nics[name] for name in vm.nics] if vm is not None else [nic]
             if nic.ip_forwarding and all(item.subnet in looped for item in nics):
@@ -104,7 +105,7 @@ def appliance_loop(survey: Survey) -> Iterator[Defect]:
                     f" '{nic.name}' is: what that forwards for {route.prefix} comes back to it",
                     "properties.nextHopIpAddress",
                     (nic.id, subnet.id),
-                    (az("network vnet subnet update", ("ids", subnet.id), ("remove", "routeTable")),),
+                    (subnet_update(subnet.id, ("remove", "routeTable")),),
                 )
 
 
@@ -115,8 +116,8 @@ def drops_own_space(survey: Survey) -> Iterator[Defect]:
     The route is as specific as the system route or more, so it wins, and the subnets lose that part.
     """
     for route, vnet, subnets in _routes_to(survey, NextHopType.NONE):
-        for system in survey.routes(subnets[0]):
-            if system.next_hop_type in _DIRECT and _within(route, system):
+        for system in survey.direct_routes(subnets[0]):
+            if not AddressSet.of([route.prefix]) - AddressSet.of([system.prefix]):
                 whose = "the virtual network's own" if system.peer is None else f"peering '{system.name}'s"
                 yield Defect(
                     route.id,
@@ -156,10 +157,7 @@ def vnet_local_outside(survey: Survey) -> Iterator[Defect]:
     No part of the prefix is in the virtual network's or a connected peer's space, so nobody answers.
     """
     for route, vnet, subnets in _routes_to(survey, NextHopType.VNET_LOCAL):
-        space = AddressSet.of(
-            other.prefix for other in survey.routes(subnets[0]) if other.next_hop_type in _DIRECT
-            and other.id != route.id
-        )  # fmt: skip
+        space = AddressSet.of(system.prefix for system in survey.direct_routes(subnets[0]))
         if not AddressSet.of([route.prefix]) & space:
             owner = survey.network.vnets[vnet]
             yield Defect(
@@ -203,10 +201,7 @@ def unused_table(survey: Survey) -> Iterator[Defect]:
     for name, table in survey.network.route_tables.items():
         if name not in survey.tables:
             reason = f"route table '{table.name}' is associated with no subnet"
-            yield Defect(table.id, reason, fix=(table_delete(table),))
-
-
-_DIRECT = frozenset({NextHopType.VNET_LOCAL, NextHopType.VNET_PEERING})
+            yield Defect(table.id, reason, fix=(named("network route-table delete", table.id),))
 
 
 def _routes_to(survey: Survey, hop: NextHopType) -> Iterator[tuple[Route, str, list[Subnet]]]:
@@ -228,13 +223,16 @@ def _next_hops(survey: Survey) -> Iterator[tuple[Route, IPAddress, str, list[Sub
                 yield route, address, vnet, subnets
 
 
-def _answered(survey: Survey, vnet: str, address: IPAddress) -> bool:
-    return any(survey.answering(reached, address) is not None for reached in survey.within_reach(vnet))
+def _behind(survey: Survey, nics: list[NetworkInterface], address: IPAddress) -> str:
+    """The load balancer where it has the address itself."""
+    own = any(item.address == address for nic in nics for item in nic.ip_configurations)
+    owner = None if own else survey.view.publications.frontend_owner(address)
+    return f" behind {owner.label}" if owner is not None else ""
 
 
 def _in_reach(survey: Survey, vnet: str, address: IPAddress) -> bool:
     vnets = survey.network.vnets
-    known = [vnets[reached] for reached in survey.within_reach(vnet) if reached in vnets]
+    known = [vnets[reached] for reached in survey.view.within_reach(vnet) if reached in vnets]
     return any(address in prefix for owner in known for prefix in owner.address_space)
 
 
@@ -247,16 +245,11 @@ def _not_visible(survey: Survey, vnet: str, address: IPAddress) -> bool:
             return True
     return any(
         address in prefix
-        for reached in survey.within_reach(vnet) if reached in network.vnets
+        for reached in survey.view.within_reach(vnet) if reached in network.vnets
         for name in network.vnets[reached].subnets
         if network.subnets[name].name.lower() == FIREWALL_SUBNET
         for prefix in network.subnets[name].prefixes
     )  # fmt: skip
-
-
-def _within(route: Route, system: EffectiveRoute) -> bool:
-    mine, theirs = AddressSet.of([route.prefix]), AddressSet.of([system.prefix])
-    return system.id != route.id and not mine - theirs
 
 
 def _winners(survey: Survey, subnet: Subnet, route: Route) -> list[EffectiveRoute]:
@@ -264,8 +257,7 @@ def _winners(survey: Survey, subnet: Subnet, route: Route) -> list[EffectiveRout
     inside = [
         other
         for other in survey.routes(subnet)
-        if other.state is RouteState.ACTIVE
-        and other.prefix.version == route.prefix.version
+        if other.prefix.version == route.prefix.version
         and other.prefix.prefixlen > route.prefix.prefixlen
         and other.prefix.network_address in route.prefix
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-from harness.lint.azure_cli import az, group_option, rule_command
+from harness.azure_cli import az, named, rule_command
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.matches import DESTINATION, SOURCE, example
 from harness.lint.standing import Crossing, Standing, crossings, is_everything
@@ -80,7 +80,7 @@ def behind_deny_all(survey: Survey) -> Iterator[Defect]:
                 f" {'decides' if len(behind) == 1 else 'decide'}: {listed(rule.name for rule in behind)}",
                 "properties.priority",
                 tuple(rule.id for rule in behind),
-                (rule_command("update", denying, ("priority", str(last))),) if last else (),
+                (rule_command("update", denying.id, ("priority", str(last))),) if last else (),
             )
 
 
@@ -135,7 +135,7 @@ def empty_asg(survey: Survey) -> Iterator[Defect]:
                 f" its {side}",
                 f"properties.{side}ApplicationSecurityGroups",
                 ids,
-                (az("network nic ip-config update", *join), rule_command("delete", rule)),
+                (az("network nic ip-config update", *join), rule_command("delete", rule.id)),
             )
 
 
@@ -172,7 +172,7 @@ def foreign_addresses(survey: Survey) -> Iterator[Defect]:
                 f"{_label(rule)} can never match: {problem}",
                 _side_property(_near(rule), side),
                 tuple((place.nic or place.subnet).id for place in places),
-                (rule_command("delete", rule),),
+                (rule_command("delete", rule.id),),
             )
 
 
@@ -187,7 +187,7 @@ def unused_group(survey: Survey) -> Iterator[Defect]:
             yield Defect(
                 group.id,
                 f"network security group '{group.name}' is associated with no subnet and no NIC",
-                fix=(az("network nsg delete", group_option(group.id), ("name", group.name)),),
+                fix=(named("network nsg delete", group.id),),
             )
 
 
@@ -224,12 +224,12 @@ def _takers(standing: Standing) -> str:
 
 
 def _dead_rule(rules: RuleList, standing: Standing, reason: str, severity: Severity) -> Defect:
-    rule, fix = standing.rule, [rule_command("delete", standing.rule)]
+    rule, fix = standing.rule, [rule_command("delete", standing.rule.id)]
     opposite = next((taker for taker in standing.takers if taker.access is not rule.access), None)
     if opposite is not None:
         free = _free_priority(rules, CUSTOM_PRIORITIES[0], opposite.priority - 1)
         if free is not None:
-            fix.insert(0, rule_command("update", rule, ("priority", str(free))))
+            fix.insert(0, rule_command("update", rule.id, ("priority", str(free))))
     related = tuple(taker.id for taker in standing.takers)
     return Defect(rule.id, reason, "properties.priority", related, tuple(fix), severity)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.lint.azure_cli import az, group_option
+from harness.azure_cli import named
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.survey import Survey
 from harness.lint.wording import listed
@@ -166,7 +166,7 @@ def _place(span: tuple[IPNetwork, str]) -> tuple[int, int, int]:
 
 def _renumber(vnet: VirtualNetwork) -> str:
     prefixes = ("address-prefixes", "<prefix that nothing else has>")
-    return az("network vnet update", group_option(vnet.id), ("name", vnet.name), prefixes)
+    return named("network vnet update", vnet.id, prefixes)
 
 
 CHECKS: tuple[Check, ...] = (

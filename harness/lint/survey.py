@@ -1,7 +1,8 @@
 """One network and what several checks ask of it, each computed once.
 
-Where every network security group applies and what its rules' words stand for there, who answers
-at an address, which NICs are in which subnet. Says nothing about what is wrong.
+Where every network security group applies and what its rules' words stand for there, which NICs are in
+which subnet. What Azure makes of the network (routes, tags, ways in and out, who is behind a next hop)
+is the policy engine's to say: ``view``. Says nothing about what is wrong.
 """
 
 from __future__ import annotations
@@ -14,30 +15,28 @@ from ipaddress import ip_network
 
 from harness.lint.matches import Matches, Rule, Vocabulary, matches_of
 from harness.lint.standing import Standing, standings
+from harness.model import Protocol
 from harness.network.addresses import NOWHERE, AddressSet
-from harness.network.balancing import FrontendIPConfiguration, LoadBalancer
 from harness.network.model import (
     Direction,
     IPAddress,
     IpConfiguration,
-    Network,
     NetworkInterface,
     NetworkSecurityGroup,
-    PeeringState,
+    NextHopType,
+    RouteSource,
     RouteTable,
     SecurityAdminRule,
     SecurityRule,
     Subnet,
-    VirtualNetwork,
     key,
 )
 from harness.network.rules import INTERNET
-from harness.network.service_tags import ServiceTags
-from harness.policy.compiled import ContextKey
+from harness.policy.compiled import Compiled, ContextKey
 from harness.policy.decision import EffectiveRoute
-from harness.policy.gateways import gateway_prefixes
+from harness.policy.outbound import NoOutbound, Outbound, outbound_of
 from harness.policy.routing import effective_routes
-from harness.policy.tags import INTERNET_SPACE, PLATFORM_TAGS, TagScope, tag_scope
+from harness.policy.tags import INTERNET_SPACE, PLATFORM_TAGS, TagScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +58,19 @@ class RuleList:
     unmatched: tuple[SecurityRule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answering:
-    """Who has a next hop's address: a NIC, or a load balancer's frontend with the NICs behind it."""
-
-    nics: tuple[NetworkInterface, ...]
-    balancer: LoadBalancer | None = None
+_ANYWHERE = ip_network("0.0.0.0/0")
 
 
 class Survey:
-    """Keys are keys of ARM ids. The network and the tags do not change."""
+    """Keys are keys of ARM ids. The network, the options and the tags do not change."""
 
-    def __init__(self, network: Network, service_tags: ServiceTags | None = None) -> None:
-        self.network, self.service_tags = network, service_tags
-        self._scopes: dict[tuple[str, str | None], TagScope] = {}
-        self._inbound: dict[tuple[str, str, str | None], tuple[Matches[SecurityRule], ...]] = {}
-        self._admin: dict[tuple[str, str | None], tuple[Matches[SecurityAdminRule], ...]] = {}
+    def __init__(self, view: Compiled) -> None:
+        self.view, self.network = view, view.network
+        self._inbound: dict[tuple[str, ContextKey], tuple[Matches[SecurityRule], ...]] = {}
+        self._admin: dict[ContextKey, tuple[Matches[SecurityAdminRule], ...]] = {}
         self._routes: dict[ContextKey, tuple[EffectiveRoute, ...]] = {}
+        self._direct: dict[str, tuple[EffectiveRoute, ...]] = {}
+        self._ways_out: dict[str, tuple[Outbound | NoOutbound, ...]] = {}
 
     @cached_property
     def nics_of(self) -> Mapping[str, tuple[NetworkInterface, ...]]:
@@ -112,7 +107,7 @@ class Survey:
 
     def rules_at(self, nsg: str, subnet: Subnet) -> tuple[Matches[SecurityRule], ...]:
         """All inbound rules of a group, default ones included, as they apply in ``subnet``."""
-        identity = (nsg, subnet.vnet, subnet.route_table)
+        identity = (nsg, self.view.context(key(subnet.id)).key)
         if identity not in self._inbound:
             rules = tuple(self.network.nsgs[nsg].ordered(Direction.INBOUND))
             vocabulary = self.vocabulary(rules, [Place(subnet)])
@@ -121,7 +116,7 @@ class Survey:
 
     def admin_rules_at(self, subnet: Subnet) -> tuple[Matches[SecurityAdminRule], ...]:
         """The inbound security admin rules for the virtual network of ``subnet``."""
-        identity = (subnet.vnet, subnet.route_table)
+        identity = self.view.context(key(subnet.id)).key
         if identity not in self._admin:
             rules = [
                 r for r in self.network.admin_rules.get(subnet.vnet, ()) if r.direction is Direction.INBOUND
@@ -154,41 +149,49 @@ class Survey:
                     found[asg].append((nic, configuration))
         return {asg: tuple(members) for asg, members in found.items()}
 
-    @cached_property
-    def configurations(self) -> Mapping[str, tuple[NetworkInterface, IpConfiguration]]:
-        return {
-            key(configuration.id): (nic, configuration)
-            for nic in self.network.nics.values()
-            for configuration in nic.ip_configurations
-        }
-
-    def vnet_of(self, place: NetworkInterface | Subnet) -> VirtualNetwork:
-        subnet = self.network.subnets[place.subnet] if isinstance(place, NetworkInterface) else place
-        return self.network.vnets[subnet.vnet]
-
     def table_of(self, subnet: Subnet) -> RouteTable | None:
         return self.network.route_tables[subnet.route_table] if subnet.route_table else None
 
     def routes(self, subnet: Subnet) -> tuple[EffectiveRoute, ...]:
-        """The effective routes of the NICs in ``subnet``."""
-        identity = (subnet.vnet, subnet.route_table, subnet.service_endpoints)
-        if identity not in self._routes:
-            self._routes[identity] = effective_routes(self.network, subnet, self.service_tags)
-        return self._routes[identity]
+        """The routes that packets of the NICs in ``subnet`` can take."""
+        context = self.view.context(key(subnet.id))
+        if context.key not in self._routes:
+            self._routes[context.key] = tuple(context.routes.active())
+        return self._routes[context.key]
 
-    def scope(self, subnet: Subnet) -> TagScope:
-        """What service tags stand for in ``subnet``."""
-        identity = (subnet.vnet, subnet.route_table)
-        if identity not in self._scopes:
-            on_premises = gateway_prefixes(self.network, subnet.vnet)
-            self._scopes[identity] = tag_scope(self.network, subnet, on_premises, self.service_tags)
-        return self._scopes[identity]
+    def direct_routes(self, subnet: Subnet) -> tuple[EffectiveRoute, ...]:
+        """The system routes into its virtual network and its peers, those that others override too."""
+        if subnet.vnet not in self._direct:
+            self._direct[subnet.vnet] = tuple(
+                route
+                for route in effective_routes(self.network, subnet, self.view.service_tags)
+                if route.source is RouteSource.DEFAULT
+                and route.next_hop_type in (NextHopType.VNET_LOCAL, NextHopType.VNET_PEERING)
+            )
+        return self._direct[subnet.vnet]
+
+    def appliances(self, vnet: str, address: IPAddress) -> tuple[NetworkInterface, ...]:
+        """Who takes what a route of a virtual network sends to one next hop; () where nobody does."""
+        hop = EffectiveRoute(_ANYWHERE, NextHopType.VIRTUAL_APPLIANCE, address, RouteSource.USER)
+        return self.view.appliances(vnet, hop)
+
+    def ways_out(self, nic: NetworkInterface) -> tuple[Outbound | NoOutbound, ...]:
+        """By what TCP and UDP packets with each of a NIC's IPv4 addresses leave to the Internet."""
+        name = key(nic.id)
+        if name not in self._ways_out:
+            self._ways_out[name] = tuple(
+                outbound_of(self.view, nic, configuration, protocol)
+                for configuration in nic.ip_configurations
+                if configuration.address.version == 4
+                for protocol in (Protocol.TCP, Protocol.UDP)
+            )
+        return self._ways_out[name]
 
     def vocabulary(self, rules: Iterable[Rule], places: Iterable[Place]) -> Vocabulary:
         """What the words of ``rules`` stand for at ``places``, or anywhere if there are none."""
         selectors = [side for rule in rules for side in (rule.source, rule.destination)]
         subnets = [place.subnet for place in places]
-        scopes = list({id(scope): scope for scope in map(self.scope, subnets)}.values())
+        scopes = list({id(scope): scope for scope in map(self._scope, subnets)}.values())
         versions = {prefix.version for subnet in subnets for prefix in subnet.prefixes}
         return Vocabulary(
             families=tuple(sorted(versions)) if subnets else (4, 6),
@@ -200,6 +203,10 @@ class Survey:
                 if asg in self._asg_spaces
             },
         )
+
+    def _scope(self, subnet: Subnet) -> TagScope:
+        """What service tags stand for in ``subnet``."""
+        return self.view.context(key(subnet.id)).scope
 
     def _meaning(self, tag: str, scopes: list[TagScope]) -> AddressSet | None:
         """The addresses of a tag where they are known and the same in every scope."""
@@ -213,7 +220,8 @@ class Survey:
             return INTERNET_SPACE
         if tag.lower() in PLATFORM_TAGS:
             return PLATFORM_TAGS[tag.lower()]
-        return self.service_tags.addresses(tag) if self.service_tags is not None else None
+        service_tags = self.view.service_tags
+        return service_tags.addresses(tag) if service_tags is not None else None
 
     @cached_property
     def _asg_spaces(self) -> Mapping[str, AddressSet]:
@@ -226,52 +234,6 @@ class Survey:
             )
             for asg, members in self.members.items()
         }
-
-    def within_reach(self, vnet: str) -> tuple[str, ...]:
-        """The virtual network itself and its connected peers, whether the snapshot holds them or not."""
-        peers = (
-            p.remote_vnet for p in self.network.vnets[vnet].peerings if p.state is PeeringState.CONNECTED
-        )
-        return (vnet, *peers)
-
-    def answering(self, vnet: str, address: IPAddress) -> Answering | None:
-        """Who has a private address in a virtual network; None where nobody of the snapshot has."""
-        for nic, configuration in self.network.holders.get(address, ()):
-            if self.network.subnets[configuration.subnet].vnet == vnet:
-                return Answering((nic,))
-        for balancer, frontend in self._frontends.get(address, ()):
-            if self.network.subnets[frontend.subnet or ""].vnet == vnet:
-                return Answering(self.backends(balancer, key(frontend.id)), balancer)
-        return None
-
-    @cached_property
-    def _frontends(self) -> Mapping[IPAddress, list[tuple[LoadBalancer, FrontendIPConfiguration]]]:
-        """Internal frontends by address."""
-        found: dict[IPAddress, list[tuple[LoadBalancer, FrontendIPConfiguration]]] = defaultdict(list)
-        for balancer in self.network.load_balancers.values():
-            for frontend in balancer.frontends:
-                if frontend.address is not None and frontend.subnet in self.network.subnets:
-                    found[frontend.address].append((balancer, frontend))
-        return found
-
-    def backends(self, balancer: LoadBalancer, frontend: str) -> tuple[NetworkInterface, ...]:
-        """The NICs to which the rules of one frontend (key) lead."""
-        pools = {pool for rule in balancer.rules if rule.frontend == frontend for pool in rule.pools}
-        return tuple({key(nic.id): nic for pool in pools for nic, _ in self.pool(balancer, pool)}.values())
-
-    def pool(self, balancer: LoadBalancer, name: str) -> tuple[tuple[NetworkInterface, IpConfiguration], ...]:
-        """The IP configurations in a backend pool (key), those that are members by address included."""
-        pool = next((pool for pool in balancer.pools if key(pool.id) == name), None)
-        if pool is None:
-            return ()
-        found = [self.configurations[member] for member in pool.members if member in self.configurations]
-        for address, vnet in pool.addresses:
-            found += [
-                (nic, configuration)
-                for nic, configuration in self.network.holders.get(address, ())
-                if vnet is None or self.network.subnets[nic.subnet].vnet == vnet
-            ]
-        return tuple(found)
 
     def nics_at(self, nsg: str) -> frozenset[str]:
         """The NICs (keys) whose packets a network security group judges."""
@@ -301,11 +263,12 @@ class Survey:
 
     @cached_property
     def _floating(self) -> frozenset[str]:
+        """The NICs that receive a frontend's own address."""
+        balancers = self.view.publications.balancers
         return frozenset(
-            key(nic.id)
+            key(member.nic.id)
             for balancer in self.network.load_balancers.values()
             for rule in balancer.rules
             if rule.floating_ip
-            for pool in rule.pools
-            for nic, _ in self.pool(balancer, pool)
+            for member in balancers.members_of_all(rule.pools)
         )

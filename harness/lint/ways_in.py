@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness.lint.matches import ALL_PORTS, ALL_PROTOCOLS, PROTOCOLS
+from harness.lint.matches import ALL_PORTS, ALL_PROTOCOLS, NUMBERS
 from harness.lint.survey import Survey
-from harness.network.addresses import Ranges
-from harness.network.balancing import FrontendIPConfiguration
+from harness.network.addresses import Ranges, merged
+from harness.network.balancing import InboundNatRule, LoadBalancingRule
 from harness.network.model import IpConfiguration, NetworkInterface, key
+from harness.policy.balancers import Frontend, is_basic
+from harness.policy.frontends import passages
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +40,33 @@ def ways_in(survey: Survey) -> Mapping[str, tuple[WayIn, ...]]:
 
 
 def _public_addresses(survey: Survey) -> Iterator[WayIn]:
-    for nic, configuration in survey.configurations.values():
+    for nic, configuration in survey.view.configurations.values():
         if configuration.public_ip is not None:
             public = survey.network.public_ips[configuration.public_ip]
             label = f"public IP address '{public.name}'"
-            basic = public.sku.lower() == "basic"
+            basic = is_basic(public.sku)
             yield WayIn(nic, configuration, ALL_PROTOCOLS, ALL_PORTS, label, public.id, basic)
 
 
 def _balanced(survey: Survey) -> Iterator[WayIn]:
-    for balancer in survey.network.load_balancers.values():
-        public = {key(item.id) for item in balancer.frontends if is_public(item)}
-        basic = balancer.sku.lower() == "basic"
-        for rule in balancer.rules:
-            if rule.frontend in public:
-                ports = ALL_PORTS if not rule.backend_port else ((rule.backend_port, rule.backend_port),)
-                label = f"load-balancing rule '{rule.name}'"
-                for name in rule.pools:
-                    for nic, configuration in survey.pool(balancer, name):
-                        yield WayIn(
-                            nic, configuration, PROTOCOLS[rule.protocol], ports, label, rule.id, basic
-                        )
-        for nat in balancer.nat_rules:
-            if nat.frontend in public:
-                label = f"inbound NAT rule '{nat.name}'"
-                ports = ((nat.backend_port, nat.backend_port),)
-                target = survey.configurations.get(nat.target or "")
-                pool = survey.pool(balancer, nat.pool) if nat.pool is not None else ()
-                for nic, configuration in (*([target] if target else []), *pool):
-                    yield WayIn(nic, configuration, PROTOCOLS[nat.protocol], ports, label, nat.id, basic)
+    balancers = survey.view.publications.balancers
+    for frontend in balancers.frontends.values():
+        families = [family for family in (4, 6) if frontend.space(survey.network, family)]
+        basic = is_basic(frontend.balancer.sku)
+        for rule, alone in _rules(frontend) if families else ():
+            kind = "inbound NAT rule" if isinstance(rule, InboundNatRule) else "load-balancing rule"
+            for passage in (found for family in families for found in passages(balancers, alone, family)):
+                member, label = passage.member, f"{kind} '{rule.name}'"
+                numbers = merged((NUMBERS[item], NUMBERS[item]) for item in passage.protocols)
+                yield WayIn(member.nic, member.configuration, numbers, passage.ports, label, rule.id, basic)
 
 
-def is_public(frontend: FrontendIPConfiguration) -> bool:
-    return frontend.public_ip is not None or frontend.public_ip_prefix is not None
+def _rules(frontend: Frontend) -> Iterator[tuple[LoadBalancingRule | InboundNatRule, Frontend]]:
+    """Each rule with the frontend as if it had that one only.
+
+    Nothing is lost by it: Azure lets no two rules of a public frontend have a port in common.
+    """
+    for nat_rule in frontend.nat_rules:
+        yield nat_rule, replace(frontend, rules=(), nat_rules=(nat_rule,))
+    for rule in frontend.rules:
+        yield rule, replace(frontend, rules=(rule,), nat_rules=())

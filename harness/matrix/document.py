@@ -5,22 +5,30 @@ Not for reading either of them back: a run goes on from its journal.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.errors import InputError
 from harness.matrix.expectation import Agreement, Comparison, Judged
 from harness.matrix.result import FlowResult, MatrixResult
 from harness.model import Flow
+from harness.outfile import check_writable, writing
 from harness.text import plain
+
+__all__ = [
+    "COLUMNS",
+    "NOT_ASKED",
+    "MatrixDocument",
+    "check_writable",
+    "matrix_document",
+    "to_json",
+    "write_csv",
+]
 
 NOT_ASKED = "not-asked"
 COLUMNS = ("from", "to", "protocol", "port", "outcome", "rtt_ms", "detail", "started")
@@ -122,48 +130,13 @@ def to_json(document: MatrixDocument) -> str:
     return f'{head},\n "flows": [\n  {flows}\n ]\n}}'
 
 
-def check_writable(path: Path) -> None:
-    """Raises InputError where the CSV could not be written: better before the run than after it."""
-    folder = path.resolve().parent
-    if path.is_dir():
-        raise InputError(f"{path}: it is a directory")
-    if not _is_stream(path) and not folder.is_dir():
-        raise InputError(f"{path}: there is no directory {folder}")
-    if not os.access(path if _is_stream(path) else folder, os.W_OK):
-        raise InputError(f"{path}: permission denied")
-
-
 def write_csv(path: Path, matrix: MatrixResult) -> None:
     """One line per flow; a file that was there before stays until the new one is whole. Raises InputError."""
-    try:
-        with _replacing(path) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for flow in matrix.question.flows():
-                writer.writerow(_csv_row(flow, matrix.results.get(flow), matrix.unasked))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    if _is_stream(path):
-        with path.open("a", encoding="utf-8", newline="") as file:
-            yield file
-        return
-    path = path.resolve()
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _is_stream(path: Path) -> bool:
-    """A pipe, a device, or /dev/stdout, which may lead to a file that others write to: never replaced."""
-    return path.absolute().parts[1:2] in (("dev",), ("proc",)) or (path.exists() and not path.is_file())
+    with writing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for flow in matrix.question.flows():
+            writer.writerow(_csv_row(flow, matrix.results.get(flow), matrix.unasked))
 
 
 def _csv_row(flow: Flow, result: FlowResult | None, unasked: Mapping[Flow, str]) -> tuple[object, ...]:

@@ -10,8 +10,9 @@ from fnmatch import translate
 from ipaddress import ip_address, ip_network
 
 from harness.errors import UnknownNameError
-from harness.network.model import Network, NetworkInterface, key
+from harness.network.model import Network, key
 from harness.policy.classes import Endpoint
+from harness.policy.reachability import machine_of
 from harness.predict.names import NaturalKey, natural_key, unambiguous
 from harness.text import plain
 
@@ -50,7 +51,7 @@ def ends_of(network: Network, endpoints: Iterable[Endpoint]) -> tuple[End, ...]:
     """The endpoints in their order."""
     found = tuple(endpoints)
     nics = {key(endpoint.nic.id): endpoint.nic for endpoint in found}
-    machines = unambiguous(_machine_id(network, nic) for nic in nics.values())
+    machines = unambiguous(_machine_id(network, endpoint) for endpoint in found)
     nic_names = unambiguous(nic.id for nic in nics.values())
     vnets = unambiguous(vnet.id for vnet in network.vnets.values())
     nsgs = unambiguous(nsg.id for nsg in network.nsgs.values())
@@ -58,7 +59,7 @@ def ends_of(network: Network, endpoints: Iterable[Endpoint]) -> tuple[End, ...]:
     for endpoint in found:
         nic, address = endpoint.nic, endpoint.configuration.address
         subnet = network.subnets[nic.subnet]
-        machine = key(_machine_id(network, nic))
+        machine = machine_of(endpoint)
         vnet = vnets[subnet.vnet]
         ends.append(
             End(
@@ -75,11 +76,10 @@ def ends_of(network: Network, endpoints: Iterable[Endpoint]) -> tuple[End, ...]:
     return tuple(ends)
 
 
-def _machine_id(network: Network, nic: NetworkInterface) -> str:
-    if nic.vm is None:
-        return nic.id
-    vm = network.vms.get(nic.vm)
-    return nic.vm if vm is None else vm.id
+def _machine_id(network: Network, endpoint: Endpoint) -> str:
+    """The machine's id as it is spelled; its key where the network does not hold the VM."""
+    vm = network.vms.get(machine_of(endpoint))
+    return vm.id if vm is not None else endpoint.nic.vm or endpoint.nic.id
 
 
 def labels_of(ends: Iterable[End]) -> tuple[str, ...]:

@@ -127,6 +127,11 @@ def write_members_parquet(path: Path, members: Iterable[Member]) -> None:
     parquet.write_table(pa.Table.from_pylist(listed, schema=schema), path)
 
 
+def members_path(path: Path) -> Path:
+    """Where the members of the classes go: beside ``reach.csv`` in ``reach.members.csv``."""
+    return path.with_name(f"{path.stem}.members{path.suffix}")
+
+
 def _arrow() -> tuple[Any, Any]:
     try:
         import pyarrow as pa  # type: ignore[import-untyped]

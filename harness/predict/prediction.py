@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.network.model import Network
-from harness.network.service_tags import ServiceTags
+from harness.policy.compiled import Compiled, compiled
 from harness.policy.portmasks import PortMasks
 from harness.policy.portset import PortSet
 from harness.policy.reachability import FamilyAnswer, reachability
@@ -88,21 +88,21 @@ class Prediction:
 
 
 def predict(
-    network: Network,
-    *,
-    asked: PortSet | None = None,
-    family: int | None = None,
-    service_tags: ServiceTags | None = None,
+    network: Network | Compiled, *, asked: PortSet | None = None, family: int | None = None
 ) -> Prediction:
-    """What passes between all ends of one address family, or of both. Raises InputError if there are none."""
-    answer = reachability(network, service_tags=service_tags)
+    """What passes between all ends of one address family, or of both. Raises InputError if there are none.
+
+    A :class:`~harness.policy.compiled.Compiled` brings the options and service tags to judge by.
+    """
+    view = network if isinstance(network, Compiled) else compiled(network)
+    answer = reachability(view)
     families = tuple(
         _narrowed(found, asked) for found in answer.answers if family in (None, found.classes.family)
     )
     if not families:
         kind = f"IPv{family} address" if family is not None else "network interface with an address"
         raise InputError(f"there is nothing to predict: the network has no {kind}")
-    return Prediction(ends_of(network, answer.endpoints), families, asked)
+    return Prediction(ends_of(view.network, answer.endpoints), families, asked)
 
 
 def alike(rows: NDArray[np.int32]) -> list[int]:

@@ -1,6 +1,6 @@
-"""From a snapshot to a table, file or picture: what ``azreach matrix --predict`` was asked for, in order.
+"""From a network to a table, file or picture: what ``azreach matrix --predict`` was asked for, in order.
 
-Checks everything that can be wrong with the request before it computes.
+:func:`check` tells what is wrong with a request before anything is loaded or computed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import InputError
-from harness.matrix.document import check_writable
+from harness.outfile import check_writable, is_stream, replacing, writing
+from harness.policy.compiled import Compiled
 from harness.policy.portset import PortSet
 from harness.predict.ends import chosen
-from harness.predict.outfile import is_stream, members_path, replacing
 from harness.predict.prediction import Prediction, predict
 from harness.predict.rows import MEMBER_COLUMNS, Rows, members, rows_of_classes, rows_of_ends
 from harness.text import plain
@@ -39,7 +39,8 @@ class Format(StrEnum):
 class Request:
     """``sources`` and ``targets`` are patterns; neither given, the answer is told by classes.
 
-    ``asked`` and ``family`` None: everything, both. ``output`` None: standard output.
+    ``snapshot`` is what the network is called; it is not read here. ``asked`` and ``family`` None:
+    everything, both. ``output`` None: standard output.
     """
 
     snapshot: Path
@@ -50,7 +51,6 @@ class Request:
     format: Format = Format.TABLE
     output: Path | None = None
     all_rows: bool = False
-    service_tags: Path | None = None
 
     @property
     def by_class(self) -> bool:
@@ -73,21 +73,8 @@ def format_of(name: str | None, output: Path | None) -> Format:
     return found
 
 
-def run(request: Request, say: Callable[[str], None]) -> None:
-    """Predicts and writes; ``say`` tells of files that were written. Raises InputError for wrong input."""
-    _check(request)
-    prediction = _predict(request)
-    sources = chosen(prediction.ends, request.sources, "--from")
-    targets = chosen(prediction.ends, request.targets, "--to")
-    if request.format is Format.TABLE:
-        _table(request, prediction, sources, targets, say)
-    elif request.format.is_picture:
-        _picture(request, prediction, sources, targets, say)
-    else:
-        _rows(request, prediction, sources, targets, say)
-
-
-def _check(request: Request) -> None:
+def check(request: Request) -> None:
+    """Raises InputError for a request that no network could answer."""
     if request.output is not None:
         check_writable(request.output)
     elif request.format is Format.PARQUET or request.format.is_picture:
@@ -100,17 +87,17 @@ def _check(request: Request) -> None:
         )
 
 
-def _predict(request: Request) -> Prediction:
-    from harness.network.load import load_network
-
-    tags = None
-    if request.service_tags is not None:
-        from harness.network.service_tags import load_service_tags
-
-        tags = load_service_tags(request.service_tags)
-    return predict(
-        load_network(request.snapshot), asked=request.asked, family=request.family, service_tags=tags
-    )
+def run(request: Request, view: Compiled, say: Callable[[str], None]) -> None:
+    """Predicts and writes; ``say`` tells of files that were written. Raises InputError for wrong input."""
+    prediction = predict(view, asked=request.asked, family=request.family)
+    sources = chosen(prediction.ends, request.sources, "--from")
+    targets = chosen(prediction.ends, request.targets, "--to")
+    if request.format is Format.TABLE:
+        _table(request, prediction, sources, targets, say)
+    elif request.format.is_picture:
+        _picture(request, prediction, sources, targets, say)
+    else:
+        _rows(request, prediction, sources, targets, say)
 
 
 def _table(
@@ -145,7 +132,7 @@ def _table(
         print_to(sys.stdout)
         return
 
-    with replacing(request.output) as path, path.open("w", encoding="utf-8") as stream:
+    with writing(request.output) as stream:
         print_to(stream)
     say(f"{request.output}: the table")
 
@@ -196,16 +183,18 @@ def _rows(
         _write_text(sys.stdout, request, prediction, rows)
         return
 
-    with replacing(request.output) as path:
-        if request.format is Format.PARQUET:
-            from harness.predict.files import write_parquet
+    if request.format is Format.PARQUET:
+        from harness.predict.files import write_parquet
 
+        with replacing(request.output) as path:
             write_parquet(path, rows)
-        else:
-            with path.open("w", encoding="utf-8", newline="") as stream:
-                _write_text(stream, request, prediction, rows)
+    else:
+        with writing(request.output) as stream:
+            _write_text(stream, request, prediction, rows)
     say(f"{request.output}: {rows.count:,} rows")
     if request.by_class and request.format is not Format.JSON:
+        from harness.predict.files import members_path
+
         beside = members_path(request.output)
         _write_members(beside, request.format, prediction)
         say(f"{beside}: who is in each class")
@@ -231,9 +220,9 @@ def _write_text(stream: IO[str], request: Request, prediction: Prediction, rows:
 def _write_members(beside: Path, kind: Format, prediction: Prediction) -> None:
     from harness.predict.files import write_members_csv, write_members_parquet
 
-    with replacing(beside) as path:
-        if kind is Format.PARQUET:
+    if kind is Format.PARQUET:
+        with replacing(beside) as path:
             write_members_parquet(path, members(prediction))
-        else:
-            with path.open("w", encoding="utf-8", newline="") as stream:
-                write_members_csv(stream, members(prediction))
+    else:
+        with writing(beside) as stream:
+            write_members_csv(stream, members(prediction))

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.commands.lint import lint
-from harness.errors import SnapshotError, UnknownNameError
+from harness.errors import InputError, SnapshotError, UnknownNameError
 from harness.lint.registry import CHECKS
 from tests.harness.network.builders import machine, nsg, rule, vnet
+from tests.harness.network.terraform_documents import named, plan
 
 ALLOW = rule("allow-sql", 100, "Allow", protocol="Tcp", source="10.0.0.0/8", ports="1433")
 SQL = rule("deny-sql", 200, "Deny", protocol="Tcp", source="10.0.1.0/24", ports="1433")
@@ -112,6 +113,10 @@ def test_sarif(tmp_path: Path) -> None:
         "outbound/unknown-default",
     ]
 
+    # what is checked before anything is judged
+    assert "it is a directory" in str(run(path, "--sarif", str(tmp_path)).exception)
+    assert target.read_text(encoding="utf-8") == f"{json.dumps(document, indent=2)}\n"
+
 
 def test_a_directory_of_lists(tmp_path: Path) -> None:
     everything = json.loads(snapshot(tmp_path, ALLOW, SQL).read_text(encoding="utf-8"))["resources"]
@@ -140,6 +145,22 @@ def test_service_tags(tmp_path: Path) -> None:
     assert "'prefix'" in run(path, "--select", "nsg", "--service-tags", str(tags)).stdout
 
 
+def test_assumptions(tmp_path: Path) -> None:
+    path = snapshot(tmp_path, ALLOW)
+    assert "[outbound/unknown-default]" in run(path).stdout
+    assert "[outbound/no-method]" in run(path, "--assume", "default-outbound=denied").stdout
+    assert run(path, "--assume", "x=y").exit_code == 2
+
+
+def test_what_a_plan_leaves_open_goes_to_standard_error(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    document = plan(named("azurerm_virtual_network", "v", address_space=["10.0.0.0/16"]))
+    path.write_text(json.dumps(document | {"complete": False}), encoding="utf-8")
+    found = run(path, "--json")
+    assert json.loads(found.stdout)["findings"] == []
+    assert f"note: {path}: the plan covers a part of the configuration only" in found.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("--json", "--sarif", "-"), ("--fail-on", "sometimes"), ("--frobnicate",)]
 )
@@ -153,7 +174,7 @@ def test_errors_are_ours(tmp_path: Path) -> None:
     assert run(None).exit_code == 2
     assert isinstance(run(tmp_path / "nowhere.json").exception, SnapshotError)
     assert isinstance(run(snapshot(tmp_path), "--select", "nsg/nothing").exception, UnknownNameError)
-    assert isinstance(run(snapshot(tmp_path), "--sarif", str(tmp_path / "no" / "x")).exception, OSError)
+    assert isinstance(run(snapshot(tmp_path), "--sarif", str(tmp_path / "no" / "x")).exception, InputError)
 
 
 def test_names_stay_text(tmp_path: Path) -> None:

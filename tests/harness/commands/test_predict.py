@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from harness.commands.matrix import FORMATS, LIVE_ONLY, PREDICT_ONLY, matrix
 from harness.errors import InputError, UnknownNameError
 from harness.predict.run import Format
+from tests.harness.network.builders import machine, nsg, peering, rule, vnet
+from tests.harness.network.terraform_documents import configuration, named, plan, ref
 from tests.harness.predict.networks import tiers
 
 
@@ -119,6 +121,45 @@ def test_pairs_need_no_members_file(snapshot: Path, tmp_path: Path) -> None:
 )
 def test_wrong_use(snapshot: Path, arguments: list[str], message: str) -> None:
     assert message in refusal(snapshot, *arguments)
+
+
+def test_assumptions_reach_the_engine(tmp_path: Path) -> None:
+    """A closed peering leaves what a custom rule names by address, or nothing."""
+    path = tmp_path / "peers.json"
+    resources = [
+        vnet("a", "10.0.0.0/16", {"s": "10.0.0.0/24"}, [peering("a", "b", "10.1.0.0/16", access=False)],
+             nsgs={"s": "out"}),
+        vnet("b", "10.1.0.0/16", {"s": "10.1.0.0/24"}, [peering("b", "a", "10.0.0.0/16", access=False)],
+             nsgs={"s": "in"}),
+        nsg("out", rule("there", 100, "Allow", "Outbound", destination="10.1.0.0/16")),
+        nsg("in", rule("here", 100, "Allow", source="10.0.0.0/16")),
+        *machine("one", "a/s", "10.0.0.4"),
+        *machine("two", "b/s", "10.1.0.4"),
+    ]  # fmt: skip
+    path.write_text(json.dumps({"resources": resources}), encoding="utf-8")
+    ask = ("--from", "one", "--to", "two", "--ports", "22")
+    assert "-> two" in run(path, *ask).stdout
+    assert "-> two" not in run(path, *ask, "--assume", "peering-access=no-traffic").stdout
+    assert run(path, *ask, "--assume", "x=y").exit_code == 2
+
+
+def test_what_a_plan_leaves_open_goes_to_standard_error(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    document = plan(
+        named("azurerm_virtual_network", "v", address_space=["10.0.0.0/16"]),
+        named(
+            "azurerm_subnet", "s",
+            virtual_network_name=ref("azurerm_virtual_network.v.name"), address_prefixes=["10.0.0.0/24"],
+        ),
+        named(
+            "azurerm_network_interface", "n",
+            ip_configuration=[configuration(ref("azurerm_subnet.s.id"), "10.0.0.4")],
+        ),
+    )  # fmt: skip
+    path.write_text(json.dumps(document | {"complete": False}), encoding="utf-8")
+    found = run(path, "--json")
+    assert json.loads(found.stdout)["members"]
+    assert f"note: {path}: the plan covers a part of the configuration only" in found.stderr
 
 
 def test_a_name_that_nothing_has(snapshot: Path) -> None:

@@ -15,6 +15,7 @@ from harness.network.balancing import (
     LoadBalancer,
     LoadBalancingRule,
     OutboundRule,
+    PublicIPAddress,
 )
 from harness.network.gateways import GatewayConnection, LocalNetworkGateway, VirtualNetworkGateway
 from harness.network.model import Network, PortRange, RuleProtocol, Subnet, key, short_name
@@ -129,4 +130,11 @@ def with_balancer(
     balancer = LoadBalancer(
         identity, "lb", sku, (front,), (pool,), tuple(rules), tuple(nat_rules), tuple(outbound_rules)
     )
-    return replace(net, load_balancers={key(identity): balancer})
+    if front.public_ip is None:
+        return replace(net, load_balancers={key(identity): balancer})
+    address = PublicIPAddress(arm_id("publicIPAddresses", "lb-pip"), "lb-pip", ip_address("20.9.9.9"), sku)
+    return replace(
+        net,
+        load_balancers={key(identity): balancer},
+        public_ips={**net.public_ips, key(address.id): address},
+    )

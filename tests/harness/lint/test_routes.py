@@ -97,7 +97,19 @@ def test_appliances_behind_a_load_balancer(forwarding: bool) -> None:
         hub(behind, forwarding=forwarding), "nic-nva", port=0, internal=("10.1.0.10", "hub/nva")
     )
     assert found(net, "route/appliance-missing") == []
-    assert found(net, "route/appliance-not-forwarding") == ([] if forwarding else ["out"])
+    closed = findings(net, "route/appliance-not-forwarding")
+    assert [
+        "'nic-nva' behind load balancer 'lb', frontend 'front' has" in item.reason for item in closed
+    ] == ([] if forwarding else [True])
+
+
+def test_a_next_hop_whose_load_balancer_has_rules_for_single_ports_only() -> None:
+    """The engine agrees: what a route sends to other ports nobody takes."""
+    behind = route("out", "0.0.0.0/0", "VirtualAppliance", "10.1.0.10")
+    net = with_balancer(hub(behind), "nic-nva", port=443, internal=("10.1.0.10", "hub/nva"))
+    (finding,) = findings(net, "route/appliance-missing")
+    assert "load balancer 'lb', frontend 'front' has it" in finding.reason
+    assert any(name.endswith("/frontendIPConfigurations/front") for name in finding.related)
 
 
 def test_every_next_hop_is_asked() -> None:

@@ -14,6 +14,7 @@ from harness.lint.standing import Standing, crossings
 from harness.lint.survey import Survey
 from harness.model import Protocol
 from harness.network.model import Direction, Network, SecurityRule, key
+from harness.policy.compiled import Compiled
 from harness.policy.packet import Packet
 from harness.policy.security import RuleList, compile_rules
 from tests.harness.network.builders import arm_id, asg, machine, network, nsg, ref, rule, vnet
@@ -67,9 +68,9 @@ def standings(survey: Survey) -> tuple[Standing, ...]:
     return next(found for rules, found in survey.standings if rules.direction is Direction.INBOUND)
 
 
-def compiled(survey: Survey, rules: list[SecurityRule]) -> RuleList[SecurityRule]:
+def rule_list(survey: Survey, rules: list[SecurityRule]) -> RuleList[SecurityRule]:
     subnet = next(iter(survey.network.subnets.values()))
-    return compile_rules("the group", rules, survey.scope(subnet))
+    return compile_rules("the group", rules, survey.view.context(key(subnet.id)).scope)
 
 
 def decider(rules: RuleList[SecurityRule], packet: Packet) -> SecurityRule:
@@ -107,12 +108,12 @@ def packets(seed: int) -> list[Packet]:
 @settings(max_examples=200)
 @given(groups, st.integers(0, 2**32))
 def test_a_rule_that_decides_nothing_can_be_removed(drawn: list[Any], seed: int) -> None:
-    survey = Survey(build(drawn))
+    survey = Survey(Compiled(build(drawn)))
     group = next(iter(survey.network.nsgs.values()))
     before = [*group.ordered(Direction.INBOUND)]
     dead = {standing.rule.id for standing in standings(survey) if standing.witness is None}
     after = [item for item in before if item.id not in dead]
-    one, other = compiled(survey, before), compiled(survey, after)
+    one, other = rule_list(survey, before), rule_list(survey, after)
     for packet in packets(seed):
         assert decider(one, packet) == decider(other, packet), packet
 
@@ -120,9 +121,9 @@ def test_a_rule_that_decides_nothing_can_be_removed(drawn: list[Any], seed: int)
 @settings(max_examples=200)
 @given(groups)
 def test_every_other_rule_decides_its_witness(drawn: list[Any]) -> None:
-    survey = Survey(build(drawn))
+    survey = Survey(Compiled(build(drawn)))
     group = next(iter(survey.network.nsgs.values()))
-    asked = compiled(survey, [*group.ordered(Direction.INBOUND)])
+    asked = rule_list(survey, [*group.ordered(Direction.INBOUND)])
     for standing in standings(survey):
         if standing.packet is not None:
             assert decider(asked, standing.packet) == standing.rule
@@ -131,11 +132,11 @@ def test_every_other_rule_decides_its_witness(drawn: list[Any]) -> None:
 @settings(max_examples=100)
 @given(groups, st.integers(0, 2**32))
 def test_takers_are_who_decides_the_packets_of_a_dead_rule(drawn: list[Any], seed: int) -> None:
-    survey = Survey(build(drawn))
+    survey = Survey(Compiled(build(drawn)))
     group = next(iter(survey.network.nsgs.values()))
-    asked = compiled(survey, [*group.ordered(Direction.INBOUND)])
+    asked = rule_list(survey, [*group.ordered(Direction.INBOUND)])
     for standing in standings(survey):
-        alone = compiled(survey, [standing.rule])
+        alone = rule_list(survey, [standing.rule])
         for packet in packets(seed) if standing.witness is None else ():
             if alone.decide(packet) is not None:
                 assert decider(asked, packet) in standing.takers
@@ -145,11 +146,11 @@ def test_takers_are_who_decides_the_packets_of_a_dead_rule(drawn: list[Any], see
 @given(groups)
 def test_crossing_rules_contest_their_example(drawn: list[Any]) -> None:
     """The earlier one decides the example; without it, and those between, the later one would."""
-    survey = Survey(build(drawn))
+    survey = Survey(Compiled(build(drawn)))
     rules = next(item for item in survey.rule_lists if item.direction is Direction.INBOUND)
     for crossing in crossings(rules.rules):
         before = [item.rule for item in rules.rules if item.rule.priority <= crossing.earlier.priority]
         packet = example(crossing.contested, crossing.family)
-        assert decider(compiled(survey, before), packet) == crossing.earlier
-        assert compiled(survey, [crossing.later]).decide(packet) is not None
+        assert decider(rule_list(survey, before), packet) == crossing.earlier
+        assert rule_list(survey, [crossing.later]).decide(packet) is not None
         assert crossing.earlier.access is not crossing.later.access

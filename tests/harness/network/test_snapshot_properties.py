@@ -115,7 +115,7 @@ def mutations(of: list[tuple[Any, ...]]) -> st.SearchStrategy[list[Mutation]]:
     return st.lists(st.tuples(st.sampled_from(of), how, junk), min_size=1, max_size=3)
 
 
-@settings(max_examples=3500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1800, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutations(PLACES))
 def test_any_mutation_loads_or_says_where_it_is_wrong(changes: list[Mutation]) -> None:
     resources = copy.deepcopy(VALID)
@@ -130,7 +130,7 @@ def test_any_mutation_loads_or_says_where_it_is_wrong(changes: list[Mutation]) -
             explain(network, Flow(vm, "10.0.2.4", Protocol.TCP, 80))
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutations(PLACES_OF_EVERYTHING))
 def test_any_mutation_of_everything_loads_or_says_where_it_is_wrong(changes: list[Mutation]) -> None:
     resources = copy.deepcopy(EVERYTHING)

@@ -50,7 +50,7 @@ def load(document: Any) -> None:
     assert all(plain(text) == text and text.encode() for text in said)
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutations)
 def test_any_mutation_loads_or_says_where_it_is_wrong(
     changes: list[tuple[tuple[Any, ...], str, Any]],

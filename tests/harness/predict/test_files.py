@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 from collections import defaultdict
@@ -22,13 +21,13 @@ from harness.policy.portset import PortSet
 from harness.predict import rows as rows_module
 from harness.predict.ends import chosen
 from harness.predict.files import (
+    members_path,
     write_csv,
     write_json,
     write_members_csv,
     write_members_parquet,
     write_parquet,
 )
-from harness.predict.outfile import members_path, replacing
 from harness.predict.prediction import Prediction, predict
 from harness.predict.rows import Rows, members, rows_of_classes, rows_of_ends
 from tests.harness.network.builders import machine, network, vnet
@@ -198,20 +197,3 @@ def test_too_many_rows_are_refused_before_they_are_written(monkeypatch: pytest.M
     with pytest.raises(InputError, match=f"the answer has {rows.count:,} rows, more than") as caught:
         rows.check()
     assert "--all" in caught.value.hint
-
-
-def _half(draft: Path) -> None:
-    draft.write_text("half")
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text("old")
-    with pytest.raises(InputError, match="No space"), replacing(path) as draft:
-        _half(draft)
-    assert [path.read_text(), [item.name for item in tmp_path.iterdir()]] == ["old", ["x.csv"]]
-    with replacing(path) as draft:
-        draft.write_text("new")
-        assert path.read_text() == "old"
-    assert [path.read_text(), [item.name for item in tmp_path.iterdir()]] == ["new", ["x.csv"]]
