@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import chosen_policy, policy_options
+from harness.commands.options import chosen_policy, policy_options, say_unmodelled
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def diff(
     old, new, notes = in_one_subscription(*sources)
     for note in (*(note for side in sources for source in side for note in source.notes), *notes):
         click.echo(f"note: {plain(note)}", err=True)
-    difference = Difference(
+    networks = (
         network_from_sources(old, plain(str(before))),
         network_from_sources(new, plain(str(after))),
-        options=options,
-        service_tags=service_tags,
     )
+    say_unmodelled(networks[1])
+    difference = Difference(*networks, options=options, service_tags=service_tags)
     found = difference.changes() if asked is None else list(_of_file(difference, asked))
     for why in difference.unknown:
         click.echo(f"not compared: {plain(why)}", err=True)

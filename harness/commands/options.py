@@ -108,7 +108,21 @@ def loaded(path: Path) -> Network:
     sources = load_sources(path)
     for note in (note for source in sources for note in source.notes):
         click.echo(f"note: {plain(note)}", err=True)
-    return network_from_sources(sources, plain(str(path)))
+    network = network_from_sources(sources, plain(str(path)))
+    say_unmodelled(network)
+    return network
+
+
+def say_unmodelled(network: Network) -> None:
+    """The types of resources that decide nothing here although they might in Azure, on standard error."""
+    from collections import Counter
+
+    from harness.text import plain
+
+    kinds = Counter(kind for kind, _ in network.unmodelled)
+    if kinds:
+        listed = ", ".join(f"{plain(kind)} ({count})" for kind, count in sorted(kinds.items()))
+        click.echo(f"note: in the network, and not modelled: {listed}", err=True)
 
 
 def schedule_options(function: Function) -> Function:

@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.environment import Environment, Machine
 from harness.errors import InputError, SnapshotError
 from harness.model import Flow
-from harness.network.model import IPAddress, Network, VirtualMachine, key
 from harness.network.load import load_network
+from harness.network.model import IPAddress, Network, VirtualMachine, key
 from harness.policy.decision import Explanation
 from harness.policy.explain import explain
 

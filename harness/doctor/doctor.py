@@ -18,8 +18,8 @@ from harness.doctor.model import HERE, Cure, MachineReport, Problem, Report, Sta
 from harness.doctor.references import Reference, endless, jump_problem, problems_of
 from harness.environment import Environment, Ssh
 from harness.errors import InputError, SnapshotError, TransportError
-from harness.network.model import Network
 from harness.network.load import load_network
+from harness.network.model import Network
 from harness.transport.session import Sessions
 
 REQUESTS = 60.0

@@ -27,8 +27,8 @@ from harness.doctor.references import LogIn, jump_problem, problems_of
 from harness.doctor.yaml_insert import insert_machines
 from harness.environment import Azure, Environment, Machine, Ssh, load_environment
 from harness.errors import AzreachError, HostKeyError, InputError, SnapshotError, TransportError
-from harness.network.model import Network
 from harness.network.load import load_network
+from harness.network.model import Network
 from harness.transport.known_hosts import ShownKey, fingerprint
 from harness.transport.session import Sessions
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from harness.doctor.references import Location, jump_problem, problems_of
 from harness.environment import Environment, load_environment
 from harness.errors import InputError, SnapshotError
-from harness.network.model import key
 from harness.network.load import load_network
+from harness.network.model import key
 from harness.yamlfile import places
 
 

@@ -17,18 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.matrix.expectation import Agreement, Comparison, Judged
 from harness.matrix.result import FlowResult, MatrixResult
 from harness.model import Flow
-from harness.outfile import check_writable, writing
+from harness.outfile import writing
 from harness.text import plain
-
-__all__ = [
-    "COLUMNS",
-    "NOT_ASKED",
-    "MatrixDocument",
-    "check_writable",
-    "matrix_document",
-    "to_json",
-    "write_csv",
-]
 
 NOT_ASKED = "not-asked"
 COLUMNS = ("from", "to", "protocol", "port", "outcome", "rtt_ms", "detail", "started")

@@ -16,7 +16,6 @@ from harness.errors import InputError
 from harness.matrix.document import (
     COLUMNS,
     MatrixDocument,
-    check_writable,
     matrix_document,
     to_json,
     write_csv,
@@ -24,6 +23,7 @@ from harness.matrix.document import (
 from harness.matrix.question import Question, build_question
 from harness.matrix.result import FlowResult, MatrixResult
 from harness.model import Outcome
+from harness.outfile import check_writable
 from tests.harness.matrix.samples import RESULTS, environment, matrix, tcp
 
 

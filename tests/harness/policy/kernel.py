@@ -212,7 +212,7 @@ class _Round:
         with selectors.DefaultSelector() as both:
             for selector in (self._clients, self._services, self._connections):
                 if selector.get_map():
-                    both.register(selector.fileno(), selectors.EVENT_READ)  # type: ignore[attr-defined]
+                    both.register(selector.fileno(), selectors.EVENT_READ)
             both.select(patience)
 
     def _step(self, patience: float) -> bool:
@@ -247,7 +247,7 @@ class _Round:
         if len(data) != _NUMBER.size:
             return False
         (number,) = _NUMBER.unpack(data)
-        return number < len(self._probes) and self._probes[number].target == name
+        return bool(number < len(self._probes) and self._probes[number].target == name)
 
     def _received(self, key: selectors.SelectorKey) -> bool:
         connection = key.fileobj

@@ -160,7 +160,7 @@ def spread(second: dict[str, Any]) -> Network:
     """Two appliances behind one internal load balancer, which a route has as its next hop."""
     to_pool = table("t", route("all", "10.0.2.0/24", "VirtualAppliance", "10.0.1.100"))
     back = table("b", route("all", "10.0.0.0/24", "VirtualAppliance", "10.0.1.100"))
-    subnets = {"web": "10.0.1.0/24", "a": "10.0.0.0/24", "b": "10.0.2.0/24"}
+    subnets: dict[str, str | list[str]] = {"web": "10.0.1.0/24", "a": "10.0.0.0/24", "b": "10.0.2.0/24"}
     net = network(
         vnet("v", "10.0.0.0/16", subnets, tables={"a": "t", "b": "b"}),
         to_pool,
