@@ -7,31 +7,26 @@ because the fabric does not carry it: admin rules, gateways, service endpoints, 
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from random import Random
 from typing import Any
 
 from harness.network.model import Network
-from tests.harness.network.builders import asg, machine, network, nsg, peering, route, rule, table, vnet
+from tests.harness.network.builders import asg, machine, network, nsg, route, rule, table, vnet
+from tests.harness.policy.anything import (
+    FAMILIES,
+    SPACES,
+    SUBNETS,
+    address,
+    any_peerings,
+    space,
+    subnet_space,
+)
 
-SPACES = {"a": "1", "b": "2", "c": "3", "d": "2"}
-SUBNETS = ("x", "y")
-FAMILIES = (4, 6)
 MACHINES = tuple(f"{name}{number}" for name in SPACES for number in range(3))
 PORTS = (21, 22, 80, 443, 1000, 1001, 1433, 65535)
 """Services listen on them; most are the first or last port of some range below, or one beyond."""
 _RANGES = ("*", "*", "80", "22-1000", "1001-65535", "443", "1433", "1-21", "1000", ["22", "1433-65535"])
-
-
-def space(part: str, family: int) -> str:
-    return f"10.{part}.0.0/16" if family == 4 else f"fd00:{part}::/32"
-
-
-def subnet_space(part: str, number: int, family: int) -> str:
-    return f"10.{part}.{number}.0/24" if family == 4 else f"fd00:{part}:{number}::/64"
-
-
-def address(part: str, number: int, last: int, family: int) -> str:
-    return f"10.{part}.{number}.{last}" if family == 4 else f"fd00:{part}:{number}::{last}"
 
 
 def addresses(name: str) -> tuple[str, ...]:
@@ -91,44 +86,13 @@ def _table(chance: Random, name: str) -> Any:
             appliance = address(part, chance.randint(0, 1), chance.choice((4, 5, 99)), family)
         whole = "0.0.0.0/0" if family == 4 else "::/0"
         prefix = whole if chance.random() < 0.2 else _prefix(chance, family)
-        routes[_normal(prefix)] = route(f"u{number}", prefix, hop, appliance)
+        routes[ip_network(prefix, strict=False)] = route(f"u{number}", prefix, hop, appliance)
     return table(name, *routes.values())
-
-
-def _normal(prefix: str) -> object:
-    from ipaddress import ip_network
-
-    return ip_network(prefix, strict=False)
-
-
-def _peerings(chance: Random) -> dict[str, list[Any]]:
-    """A virtual network has one of two peers with the same space, as Azure has it."""
-    found: dict[str, list[Any]] = {name: [] for name in SPACES}
-    pairs = [("a", "c"), (chance.choice("ac"), "b"), (chance.choice("ac"), "d")]
-    if pairs[1][0] == pairs[2][0]:
-        pairs.pop()
-    for one, other in pairs:
-        if chance.random() < 0.85:
-            for here, there in ((one, other), (other, one)):
-                part = SPACES[there]
-                synchronised = chance.random() < 0.9
-                spaces = [space(part, 4) if synchronised else subnet_space(part, 0, 4), space(part, 6)]
-                found[here].append(
-                    peering(
-                        here,
-                        there,
-                        spaces,
-                        access=chance.random() < 0.9,
-                        forwarded=chance.random() < 0.7,
-                        state="Connected" if chance.random() < 0.95 else "Disconnected",
-                    )
-                )
-    return found
 
 
 def carried_network(chance: Random, client_port: int) -> Network:
     """One network; ``client_port`` is the source port that flows through it have."""
-    return network(*_places(chance, _peerings(chance)), *_rules_and_routes(chance, client_port))
+    return network(*_places(chance, any_peerings(chance)), *_rules_and_routes(chance, client_port))
 
 
 def _places(chance: Random, peerings: dict[str, list[Any]]) -> list[Any]:

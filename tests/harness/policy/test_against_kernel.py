@@ -21,7 +21,8 @@ from harness.policy.compiled import Compiled
 from harness.policy.decision import Explanation
 from harness.policy.explain import explain, explain_established
 from tests.harness.network.builders import nic_id
-from tests.harness.policy.carried_networks import FAMILIES, MACHINES, PORTS, SPACES, carried_network
+from tests.harness.policy.anything import FAMILIES, SPACES
+from tests.harness.policy.carried_networks import MACHINES, PORTS, carried_network
 from tests.harness.policy.kernel import PATIENT, Pool, Probe, pool
 
 pytestmark = pytest.mark.lab
