@@ -18,6 +18,8 @@ NIC = "Microsoft.Network/networkInterfaces"
 NSG = "Microsoft.Network/networkSecurityGroups"
 ASG = "Microsoft.Network/applicationSecurityGroups"
 ROUTE_TABLE = "Microsoft.Network/routeTables"
+PUBLIC_IP = "Microsoft.Network/publicIPAddresses"
+NAT_GATEWAY = "Microsoft.Network/natGateways"
 VM = "Microsoft.Compute/virtualMachines"
 
 SUCCEEDED = {"provisioningState": "Succeeded"}

@@ -38,6 +38,7 @@ class LabContent:
     """Everything that a lab is made of. ``origin`` is the file that errors name.
 
     ``jump``: the VM through which all others are managed in band; None: all are reached out of band.
+    ``internet``: the addresses of machines on the internet, by name; they are guests as VMs are.
     """
 
     origin: str
@@ -45,6 +46,7 @@ class LabContent:
     guests: Mapping[str, GuestContent] = field(default_factory=dict)
     flows: tuple[dict[str, Any], ...] = ()
     jump: str | None = None
+    internet: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def vm_count(self) -> int:
@@ -59,6 +61,7 @@ class LabContent:
                 "guests": {name: asdict(guest) for name, guest in self.guests.items()},
                 "flows": self.flows,
                 "jump": self.jump,
+                "internet": self.internet,
             }
         )
 
@@ -69,7 +72,9 @@ class LabContent:
             name: GuestContent(**{**guest, "services": tuple(guest["services"])})
             for name, guest in document["guests"].items()
         }
-        return cls(**{**document, "guests": guests, "flows": tuple(document["flows"])})
+        internet = {name: tuple(addresses) for name, addresses in document["internet"].items()}
+        flows = tuple(document["flows"])
+        return cls(**{**document, "guests": guests, "flows": flows, "internet": internet})
 
 
 def load_content(path: Path) -> LabContent:
@@ -99,12 +104,17 @@ def _from_lab_file(path: Path) -> LabContent:
         )
         for name, _, vm in lab.expanded()
     }
+    guests |= {
+        name: GuestContent(tuple(str(service) for service in host.services))
+        for name, host in lab.internet_hosts.items()
+    }
+    internet = {name: host.addresses for name, host in lab.internet_hosts.items()}
     flows = tuple(
         flow.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
         for flow in lab.flows
     )
     jump = lab.management.jump if lab.management is not None else None
-    return LabContent(str(path), to_resources(lab), guests, flows, jump)
+    return LabContent(str(path), to_resources(lab), guests, flows, jump, internet)
 
 
 def _from_snapshot(path: Path) -> LabContent:

@@ -22,7 +22,7 @@ IN_BAND_TIMEOUT = 5
 
 @dataclass(frozen=True, slots=True)
 class MachineEntry:
-    """One VM as the environment file has it.
+    """One machine as the environment file has it: a VM, or one on the internet with ``addresses`` instead.
 
     ``proxy_command`` reaches it out of band; without, it is reached by its address ``host``, through
     the machine ``jump``, and known_hosts has its key under ``alias``. ``become`` is YAML.
@@ -31,12 +31,13 @@ class MachineEntry:
     name: str
     host: str
     user: str
-    arm_id: str
+    arm_id: str | None
     services: tuple[Service, ...]
     proxy_command: tuple[str, ...] = ()
     alias: str | None = None
     jump: str | None = None
     become: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
 def become_text(sudo: Sudo, password: Path, *, works: bool) -> str | None:
@@ -74,8 +75,10 @@ def environment_text(
             f"      known_hosts: {known_hosts}",
             *_way(machine),
             *([f"    become: {machine.become}"] if machine.become else []),
-            f"    arm_id: {quoted(machine.arm_id)}",
+            *([f"    arm_id: {quoted(machine.arm_id)}"] if machine.arm_id is not None else []),
         ]
+        if machine.addresses:
+            lines.append(f"    addresses: [{', '.join(quoted(address) for address in machine.addresses)}]")
         # one that listens on a single address, such as loopback, is not meant for others
         offered = [service for service in machine.services if service.address is None]
         if offered:

@@ -13,18 +13,20 @@ import socket
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
 from harness.errors import AzreachError
+from lab import sysctl
+from lab.edge import Edge
 from lab.netlink import (
     IFF_LOWER_UP,
     LinkEnd,
     Request,
     Rtnetlink,
     add_address,
-    add_default_route,
+    add_route,
     delete_group,
     inside,
     link_group,
@@ -34,13 +36,13 @@ from lab.netlink import (
 )
 from lab.nftables import PartlyDoneError, rule_counters, run_script, run_steps
 from lab.plan_model import FABRIC_GATEWAY6, FABRIC_MAC, DropReason, FabricPlan, Port
-from lab.program import FIRST_IFINDEX, TABLE, Program, build_program, steps
+from lab.program import FIRST_IFINDEX, Program, build_program
+from lab.program_steps import TABLE, steps
 
 TABLE_NAME: Final = "fabric"
 LOOPBACK_INDEX: Final = 1
 _DOOMED: Final = 7
 """The link group that links are put into to be deleted at once."""
-_SYSCTL = Path("/proc/sys/net")
 
 
 class FabricError(AzreachError):
@@ -62,8 +64,9 @@ class Fabric:
             self._rtnetlink = Rtnetlink()
             # links carry packets for others; the fabric itself has addresses for neighbour discovery only
             for name in ("disable_ipv6", "accept_ra", "accept_dad"):
-                _sysctl(f"ipv6/conf/default/{name}", 1 if name == "disable_ipv6" else 0)
+                sysctl.set_network(f"ipv6/conf/default/{name}", 1 if name == "disable_ipv6" else 0)
         self._ports: dict[int, Port] = {}
+        self._edges: dict[str, Edge] = {}
         self._plan: FabricPlan | None = None
         self._program: Program | None = None
         self._counted: Counter[str] = Counter()
@@ -92,21 +95,7 @@ class Fabric:
                 raise FabricError(f"{port.nic}: port {port.id} is attached already")
             if port.vm not in netns:
                 raise FabricError(f"{port.nic}: its VM {port.vm} has no network namespace")
-        if not ports:
-            return
-        try:
-            with inside(self._netns):
-                self._rtnetlink.send([_wire(port, netns[port.vm]) for port in ports])
-                self._ports.update((port.id, port) for port in ports)
-                self._open_ipv6([port for port in ports if port.gateway6 is not None])
-            for port in ports:
-                with inside(netns[port.vm]):
-                    _configure_guest(port)
-        except OSError as error:
-            for port in ports:
-                self._ports.pop(port.id, None)
-            self._unwire([port.id for port in ports])
-            raise FabricError(f"cannot attach a port: {error.strerror}") from error
+        self._wire_up(ports, netns)
         self._reconcile()
 
     def detach(self, port_ids: Iterable[int]) -> None:
@@ -122,9 +111,12 @@ class Fabric:
         """
         before, self._plan = self._plan, plan
         try:
+            self._arrange_edges(plan)
             self._reconcile()
         except AzreachError:
             self._plan = before
+            self._arrange_edges(before)
+            self._reconcile()
             raise
 
     def counters(self) -> dict[str, int]:
@@ -135,6 +127,8 @@ class Fabric:
         totals.update(dict.fromkeys(self._program.rule_ids.values(), 0))
         totals.update(self._counted)
         totals.update(_named(rule_counters(self._netns, TABLE_NAME), self._program))
+        for edge in self._edges.values():
+            totals.update(_named(edge.counters(), self._program))
         return dict(totals)
 
     def port_states(self) -> dict[int, bool]:
@@ -153,13 +147,58 @@ class Fabric:
             self._unwire(list(self._ports))
         finally:
             self._ports.clear()
+            for edge in self._edges.values():
+                edge.close()
+            self._edges.clear()
             self._rtnetlink.close()
             os.close(self._netns)
             self._netns = -1
 
+    def _wire_up(self, ports: Sequence[Port], netns: Mapping[str, int]) -> None:
+        if not ports:
+            return
+        try:
+            with inside(self._netns):
+                self._rtnetlink.send([_wire(port, netns[port.vm]) for port in ports])
+                self._ports.update((port.id, port) for port in ports)
+                self._open_ipv6([port for port in ports if port.gateway6 is not None])
+            for port in ports:
+                with inside(netns[port.vm]):
+                    _configure_guest(port)
+        except OSError as error:
+            for port in ports:
+                self._ports.pop(port.id, None)
+            self._unwire([port.id for port in ports])
+            raise FabricError(f"cannot attach a port: {error.strerror}") from error
+
+    def _arrange_edges(self, plan: FabricPlan | None) -> None:
+        """Makes the edges of ``plan`` that are missing, brings all up to date, and ends those of others."""
+        wanted = {} if plan is None else plan.edges
+        for vnet in [vnet for vnet, edge in self._edges.items() if not edge.serves(wanted.get(vnet))]:
+            self._end_edge(vnet)
+        for vnet, item in wanted.items():
+            try:
+                edge = self._edges.get(vnet)
+                if edge is None:
+                    edge = self._edges[vnet] = Edge(item)
+                    self._wire_up(edge.ports, dict.fromkeys((port.vm for port in edge.ports), edge.netns))
+                edge.apply(item)
+            except OSError as error:
+                raise FabricError(f"cannot make the Internet edge of {vnet}: {error.strerror}") from error
+
+    def _end_edge(self, vnet: str) -> None:
+        edge = self._edges.pop(vnet)
+        gone = [port for port in edge.ports if self._ports.pop(port.id, None) is not None]
+        self._unwire([port.id for port in gone])
+        edge.close()
+        if self._program is not None:
+            # links that are gone have left the base chain; others of their names have to enter it anew
+            links = self._program.links - {port.link for port in gone}
+            self._program = replace(self._program, links=links)
+
     def _open_ipv6(self, ports: Sequence[Port]) -> None:
         for port in ports:
-            _sysctl(f"ipv6/conf/{port.link}/disable_ipv6", 0)
+            sysctl.set_network(f"ipv6/conf/{port.link}/disable_ipv6", 0)
         self._rtnetlink.send([add_address(FIRST_IFINDEX + port.id, FABRIC_GATEWAY6, 64) for port in ports])
 
     def _unwire(self, numbers: Collection[int]) -> None:
@@ -220,14 +259,12 @@ def _configure_guest(port: Port) -> None:
     """In the VM's namespace: what Azure's DHCP and router advertisements would give."""
     index = socket.if_nametoindex(port.interface)
     for name in ("accept_ra", "accept_dad"):
-        _sysctl(f"ipv6/conf/{port.interface}/{name}", 0)
+        sysctl.set_network(f"ipv6/conf/{port.interface}/{name}", 0)
     requests = [link_up(LOOPBACK_INDEX), link_up(index)]
     requests += [add_address(index, address, length) for address, length in port.addresses]
     if port.primary:
         requests += [
-            add_default_route(index, gateway)
-            for gateway in (port.gateway4, port.gateway6)
-            if gateway is not None
+            add_route(index, gateway) for gateway in (port.gateway4, port.gateway6) if gateway is not None
         ]
     with Rtnetlink() as rtnetlink:
         try:
@@ -243,14 +280,3 @@ def _named(packets: Mapping[str, int], program: Program) -> Counter[str]:
         kind, _, tag = comment.partition(":")
         named[program.rule_ids.get(tag, tag) if kind == "rule" else tag] += number
     return named
-
-
-def _sysctl(name: str, value: int) -> None:
-    """Sets a network sysctl of this thread's namespace; IPv6 ones are absent where the kernel has no IPv6."""
-    path = _SYSCTL / name
-    try:
-        with path.open("w") as file:
-            file.write(str(value))
-    except FileNotFoundError:
-        if (_SYSCTL / "ipv6").exists():
-            raise

@@ -8,7 +8,7 @@ both. Not for what Azure computes (default rules, peering states): that is ``lab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -89,6 +89,11 @@ def _service(value: Any) -> Service:
         raise ValueError(error.message) from None
 
 
+def _short(key: str) -> Callable[[Any], Any]:
+    """What stands where a mapping might is the value of its ``key``."""
+    return lambda value: value if isinstance(value, dict) else {key: value}
+
+
 def _caseless(*values: str) -> BeforeValidator:
     known = {value.lower(): value for value in values}
     return BeforeValidator(lambda value: known.get(value.lower(), value) if isinstance(value, str) else value)
@@ -147,6 +152,8 @@ class Subnet(_Strict):
     prefix: Prefixes
     nsg: str | None = None
     route_table: str | None = None
+    nat_gateway: str | None = None
+    default_outbound_access: bool | None = None
 
 
 class Peering(_Strict):
@@ -165,10 +172,43 @@ class VNet(_Strict):
     peerings: dict[Name, Peering] = Field(default_factory=dict)
 
 
+class PublicIP(_Strict):
+    """A public IP address: its address alone, or with its SKU."""
+
+    address: Address
+    sku: Annotated[Literal["Standard", "Basic"], _caseless("Standard", "Basic")] = "Standard"
+
+
+class NatGateway(_Strict):
+    """``public_ip`` is the name of one of this file."""
+
+    public_ip: str
+
+
+class InternetHost(_Strict):
+    """A machine on the internet: its addresses alone, or with the services that it offers."""
+
+    addresses: Annotated[tuple[Address, ...], BeforeValidator(_listed), Field(min_length=1)]
+    services: tuple[Annotated[Service, BeforeValidator(_service)], ...] = ()
+
+
+class Internet(_Strict):
+    """What lies outside. Its machines are managed as VMs are, and no part of Azure's network."""
+
+    hosts: Annotated[
+        dict[
+            Annotated[str, AfterValidator(_vm_name)],
+            Annotated[InternetHost, BeforeValidator(_short("addresses"))],
+        ],
+        Field(min_length=1),
+    ]
+
+
 class Nic(_Strict):
     """``subnet`` is SUBNET, or VNET/SUBNET where several VNets have one of that name.
 
-    ``ipv6`` is an address, or true for the next free one.
+    ``ipv6`` is an address, or true for the next free one. ``public_ip`` is the name of one of this
+    file, of the IPv4 or the IPv6 address according to its own.
     """
 
     subnet: str
@@ -177,6 +217,7 @@ class Nic(_Strict):
     nsg: str | None = None
     asgs: tuple[str, ...] = ()
     ip_forwarding: bool = False
+    public_ip: str | None = None
 
 
 class Vm(_Strict):
@@ -193,6 +234,7 @@ class Vm(_Strict):
     nsg: str | None = None
     asgs: tuple[str, ...] = ()
     ip_forwarding: bool = False
+    public_ip: str | None = None
     nics: tuple[Nic, ...] = ()
     count: Annotated[int, Field(ge=1, le=MAX_VMS, strict=True)] | None = None
     services: tuple[Annotated[Service, BeforeValidator(_service)], ...] = ()
@@ -204,10 +246,13 @@ class Vm(_Strict):
     def _one_way_to_say_it(self) -> Self:
         if bool(self.nics) == (self.subnet is not None):
             raise ValueError("give either 'subnet' (one NIC) or 'nics'")
-        if self.nics and (self.address or self.ipv6 or self.nsg or self.asgs or self.ip_forwarding):
+        own = (self.address, self.ipv6, self.nsg, self.asgs, self.ip_forwarding, self.public_ip)
+        if self.nics and any(own):
             raise ValueError("with 'nics', the keys of a NIC stand there")
         if self.count is not None and any(n.address or isinstance(n.ipv6, str) for n in self.interfaces()):
             raise ValueError("an address cannot be given to several VMs")
+        if self.count is not None and any(nic.public_ip for nic in self.interfaces()):
+            raise ValueError("a public IP cannot be given to several VMs")
         if self.sudo is not None and self.user == "root":
             raise ValueError("'sudo' goes with 'user: azureuser': root needs none")
         return self
@@ -225,6 +270,7 @@ class Vm(_Strict):
                 nsg=self.nsg,
                 asgs=self.asgs,
                 ip_forwarding=self.ip_forwarding,
+                public_ip=self.public_ip,
             ),
         )
 
@@ -251,6 +297,11 @@ class LabFile(_Strict):
     nsgs: dict[Name, tuple[Rule, ...]] = Field(default_factory=dict)
     asgs: tuple[Name, ...] = ()
     route_tables: dict[Name, tuple[Route, ...]] = Field(default_factory=dict)
+    public_ips: dict[Name, Annotated[PublicIP, BeforeValidator(_short("address"))]] = Field(
+        default_factory=dict
+    )
+    nat_gateways: dict[Name, NatGateway] = Field(default_factory=dict)
+    internet: Internet | None = None
     vms: Annotated[dict[Annotated[str, AfterValidator(_vm_name)], Vm], Field(min_length=1)]
     flows: tuple[FlowRule, ...] = ()
     management: Management | None = None
@@ -276,6 +327,11 @@ class LabFile(_Strict):
         for key, vm in self.vms.items():
             for number in range(1, (vm.count or 1) + 1):
                 yield numbered(key, number) if vm.count else key, key, vm
+
+    @property
+    def internet_hosts(self) -> Mapping[str, InternetHost]:
+        """The machines on the internet, by name."""
+        return self.internet.hosts if self.internet is not None else {}
 
     def subnet(self, text: str) -> tuple[str, str]:
         """(VNet, subnet) of SUBNET or VNET/SUBNET; raises ValueError."""

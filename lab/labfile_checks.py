@@ -25,6 +25,7 @@ def problems(lab: LabFile) -> list[Problem]:
         *_route_tables(lab),
         *_names(lab),
         *_nics(lab),
+        *_public(lab),
         *_flows(lab),
         *_management(lab),
     ]
@@ -55,12 +56,52 @@ def _vnets(lab: LabFile) -> Iterator[Problem]:
                 yield (*place, "nsg"), problem
             if problem := _known("route table", subnet.route_table, lab.route_tables):
                 yield (*place, "route_table"), problem
+            if problem := _known("NAT gateway", subnet.nat_gateway, lab.nat_gateways):
+                yield (*place, "nat_gateway"), problem
         for name, peering in vnet.peerings.items():
             place = (*here, "peerings", name, "remote")
             if problem := _known("VNet", peering.remote, lab.vnets):
                 yield place, problem
             elif peering.remote == vnet_name:
                 yield place, "a VNet cannot be peered with itself"
+
+
+def _public(lab: LabFile) -> Iterator[Problem]:
+    """Public addresses: who has them, and that nobody has one twice."""
+    owners: dict[str, str] = {}
+
+    def claimed(address: str, owner: str) -> str | None:
+        other = owners.setdefault(address, owner)
+        return None if other == owner else f"{address} is {other}'s already"
+
+    for name, public in lab.public_ips.items():
+        if problem := claimed(public.address, f"public IP '{name}'"):
+            yield ("public_ips", name), problem
+    for name, host in lab.internet_hosts.items():
+        for address in host.addresses:
+            if problem := claimed(address, f"internet host '{name}'"):
+                yield ("internet", "hosts", name), problem
+    users: dict[str, str] = {}
+    for name, gateway in lab.nat_gateways.items():
+        here = ("nat_gateways", name, "public_ip")
+        if problem := _public_ip_problem(lab, gateway.public_ip, f"NAT gateway '{name}'", users):
+            yield here, problem
+    for key, vm in lab.vms.items():
+        for number, nic in enumerate(vm.interfaces()):
+            place: tuple[str | int, ...] = ("vms", key, *(("nics", number) if vm.nics else ()), "public_ip")
+            if nic.public_ip is None:
+                continue
+            if problem := _public_ip_problem(lab, nic.public_ip, f"VM '{key}'", users):
+                yield place, problem
+            elif ip_address(lab.public_ips[nic.public_ip].address).version == 6 and not nic.ipv6:
+                yield place, f"'{nic.public_ip}' is an IPv6 address, and the NIC has none"
+
+
+def _public_ip_problem(lab: LabFile, name: str, user: str, users: dict[str, str]) -> str | None:
+    if problem := _known("public IP", name, lab.public_ips):
+        return problem
+    other = users.setdefault(name, user)
+    return None if other == user else f"public IP '{name}' is {other}'s already"
 
 
 def _nsgs(lab: LabFile) -> Iterator[Problem]:
@@ -126,6 +167,10 @@ def _names(lab: LabFile) -> Iterator[Problem]:
         owner = owners.setdefault(name.lower(), key)
         if owner != key:
             yield ("vms", key), f"two VMs are named '{name}' (the other is '{owner}'; case does not count)"
+    for name in lab.internet_hosts:
+        owner = owners.setdefault(name.lower(), name)
+        if owner != name or name in lab.vms:
+            yield ("internet", "hosts", name), f"a VM is named '{owner}', too"
 
 
 def _nics(lab: LabFile) -> Iterator[Problem]:
@@ -185,7 +230,7 @@ def _management(lab: LabFile) -> Iterator[Problem]:
 
 
 def _flows(lab: LabFile) -> Iterator[Problem]:
-    names = [name for name, _, _ in lab.expanded()]
+    names = [*(name for name, _, _ in lab.expanded()), *lab.internet_hosts]
     for number, flow in enumerate(lab.flows):
         for key, pattern in (("from", flow.source), ("to", flow.target)):
             if any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in names):
@@ -195,4 +240,4 @@ def _flows(lab: LabFile) -> Iterator[Problem]:
                     raise ValueError
                 ip_address(pattern)
             except ValueError:
-                yield ("flows", number, key), f"'{pattern}' matches no VM"
+                yield ("flows", number, key), f"'{pattern}' matches no machine"

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from harness.errors import AzreachError, InputError
@@ -25,7 +26,7 @@ from lab.hosts.accounts import Sudo
 from lab.hosts.services import Service, Services
 from lab.namespaces import GuestSpec, NamespaceDriver
 from lab.plan import build_plan
-from lab.plan_model import FabricPlan, Port
+from lab.plan_model import FabricPlan, InternetHost, Port
 from lab.state import LabDirectory, LabRecord, NicRecord, ProcessRecord, VmRecord
 from lab.store import ResourceStore
 
@@ -50,6 +51,7 @@ class LabMachine:
         self._sudo_works = False
         self._content = LabContent("", [])
         self._network = Network()
+        self._internet: tuple[InternetHost, ...] = ()
         self._plan: FabricPlan
         self._store = ResourceStore([])
 
@@ -61,7 +63,8 @@ class LabMachine:
         _check_names(self._network, content.origin)
         for kind, arm_id in self._network.unmodelled:
             note(f"{content.origin}: the lab leaves out {arm_id} ({kind})")
-        self._plan = build_plan(self._network)
+        self._internet = _internet_hosts(content)
+        self._plan = build_plan(self._network, internet_hosts=self._internet)
         if not self._rootless:
             self._make_room(note)
         self._check_sudo(note)
@@ -138,27 +141,29 @@ class LabMachine:
                 note(text)
 
     def _make_vms(self, progress: Progress) -> dict[str, sshd.KeyPair]:
-        names = filesystem.hostnames(vm.name for vm in self._network.vms.values())
+        addresses = self._addresses()
+        names = filesystem.hostnames(addresses)
         keys: dict[str, sshd.KeyPair] = {}
         specs: list[GuestSpec] = []
         password = self._make_password()
-        for vm in self._network.vms.values():
-            keys[vm.name] = sshd.KeyPair.generate()
-            self._tokens[vm.name] = secrets.token_hex(8)
-            nics = [self._network.nics[nic] for nic in vm.nics]
-            guest = self._guest(vm.name)
+        forwarding = {
+            vm.name
+            for vm in self._network.vms.values()
+            for nic in vm.nics
+            if self._network.nics[nic].ip_forwarding
+        }
+        for name, own in addresses.items():
+            keys[name] = sshd.KeyPair.generate()
+            self._tokens[name] = secrets.token_hex(8)
+            guest = self._guest(name)
             specs.append(
                 filesystem.guest_spec(
-                    vm.name,
-                    names[vm.name],
-                    [str(address) for nic in nics for family in (4, 6) for address in nic.addresses(family)],
-                    keys[vm.name],
-                    self._tokens[vm.name],
-                    forwarding=(
-                        any(nic.ip_forwarding for nic in nics)
-                        if guest.forwarding is None
-                        else guest.forwarding
-                    ),
+                    name,
+                    names[name],
+                    own,
+                    keys[name],
+                    self._tokens[name],
+                    forwarding=name in forwarding if guest.forwarding is None else guest.forwarding,
                     more=accounts.own_files(Sudo(guest.sudo), password),
                 )
             )
@@ -172,6 +177,16 @@ class LabMachine:
             self._fabric.attach([port for name in netns for port in ports.get(name, [])], netns)
             progress("VMs", len(self._driver.guests), len(specs))
         return keys
+
+    def _addresses(self) -> dict[str, list[str]]:
+        """The addresses of every machine: VMs, and those on the internet."""
+        found = {}
+        for vm in self._network.vms.values():
+            nics = [self._network.nics[nic] for nic in vm.nics]
+            found[vm.name] = [
+                str(item) for nic in nics for family in (4, 6) for item in nic.addresses(family)
+            ]
+        return found | {host.name: [str(item) for item in host.addresses] for host in self._internet}
 
     def _check_sudo(self, note: Note) -> None:
         users = [name for name, guest in self._content.guests.items() if guest.user != "root"]
@@ -218,6 +233,7 @@ class LabMachine:
         state.write_atomically(directory.known_hosts, "".join(lines))
         state.write_atomically(directory.snapshot, self._store.snapshot())
         entries = [self._entry(vm) for vm in self._network.vms.values()]
+        entries += [self._internet_entry(host) for host in self._internet]
         state.write_atomically(
             directory.environment, environment_text(directory, entries, self._content.flows)
         )
@@ -242,6 +258,18 @@ class LabMachine:
             become=become,
         )
 
+    def _internet_entry(self, host: InternetHost) -> MachineEntry:
+        guest = self._driver.guests[host.name]
+        return MachineEntry(
+            name=host.name,
+            host=guest.hostname,
+            user="root",
+            arm_id=None,
+            services=tuple(Service.parse(text) for text in self._guest(host.name).services),
+            proxy_command=sshd.proxy_command(guest, self._tokens[host.name], rootless=self._rootless),
+            addresses=tuple(str(address) for address in host.addresses),
+        )
+
     def _address(self, vm: VirtualMachine) -> str:
         nics = [self._network.nics[nic] for nic in vm.nics]
         return next(str(address) for nic in nics for family in (4, 6) for address in nic.addresses(family))
@@ -252,7 +280,7 @@ class LabMachine:
         network = network_from_resources(store.resources(), str(self._directory.snapshot))
         if {vm.name for vm in network.vms.values()} != {vm.name for vm in self._network.vms.values()}:
             raise LabError("a running lab keeps the VMs that it was raised with")
-        plan = build_plan(network, self._plan.port_ids)
+        plan = build_plan(network, self._plan.port_ids, self._internet)
         self._apply(plan)
         moved = plan.ports != self._plan.ports
         self._store, self._network, self._plan = store, network, plan
@@ -286,22 +314,25 @@ class LabMachine:
             source=self._source,
             rootless=self._rootless,
             complete=complete,
-            vms=tuple(self._vm_record(vm, ports.get(vm.name, [])) for vm in self._network.vms.values()),
+            vms=(
+                *(self._vm_record(vm.name, vm.id, ports) for vm in self._network.vms.values()),
+                *(self._vm_record(host.name, "", ports) for host in self._internet),
+            ),
         )
 
-    def _vm_record(self, vm: VirtualMachine, ports: list[Port]) -> VmRecord:
-        guest = self._driver.guests[vm.name]
+    def _vm_record(self, name: str, arm_id: str, ports: Mapping[str, list[Port]]) -> VmRecord:
+        guest = self._driver.guests[name]
         nics = tuple(
             NicRecord(
                 port.interface,
                 port.mac,
                 tuple(f"{address}/{length}" for address, length in port.addresses),
-                self._network.nics[port.nic].id,
+                self._network.nics[port.nic].id if port.nic in self._network.nics else "",
             )
-            for port in sorted(ports, key=lambda port: port.interface)
+            for port in sorted(ports.get(name, []), key=lambda port: port.interface)
         )
-        services = self._guest(vm.name).services
-        return VmRecord(vm.name, guest.hostname, vm.id, guest.pid, guest.start_time, nics, services)
+        services = self._guest(name).services
+        return VmRecord(name, guest.hostname, arm_id, guest.pid, guest.start_time, nics, services)
 
 
 def _wire(port: Port | None) -> Port | None:
@@ -310,6 +341,13 @@ def _wire(port: Port | None) -> Port | None:
         None
         if port is None
         else replace(port, addresses=(), gateway4=None, gateway6=None, ip_forwarding=False)
+    )
+
+
+def _internet_hosts(content: LabContent) -> tuple[InternetHost, ...]:
+    return tuple(
+        InternetHost(name, tuple(ip_address(text) for text in addresses))
+        for name, addresses in content.internet.items()
     )
 
 

@@ -18,7 +18,7 @@ from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Final, Self
 
-from harness.network.model import IPAddress
+from harness.network.model import IPAddress, IPNetwork
 
 CLONE_NEWNET: Final = 0x40000000
 
@@ -35,12 +35,12 @@ NETLINK_EXT_ACK: Final = 11
 NLA_TYPE_MASK: Final = 0x3FFF
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_NEWROUTE = 20, 24
+RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE = 20, 24, 25
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 4, 18, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_NODAD: Final = 0x02
-RTA_GATEWAY, RTA_OIF, RTA_TABLE = 5, 4, 15
+RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 
@@ -190,14 +190,27 @@ def add_address(index: int, address: IPAddress, prefix_length: int) -> Request:
     return Request(RTM_NEWADDR, NLM_F_EXCL_CREATE, body, f"address {address}/{prefix_length} on link {index}")
 
 
-def add_default_route(index: int, gateway: IPAddress) -> Request:
-    """The default route of the gateway's family through a link."""
-    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
-    body = _ROUTE.pack(
-        family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
-    ) + attribute(RTA_GATEWAY, gateway.packed)
-    body += attribute(RTA_OIF, index)
-    return Request(RTM_NEWROUTE, NLM_F_EXCL_CREATE, body, f"default route by {gateway} on link {index}")
+def add_route(index: int, gateway: IPAddress, prefix: IPNetwork | None = None) -> Request:
+    """A route through a link: to ``prefix``, or the default route of the gateway's family."""
+    words = f"{'default route' if prefix is None else f'route to {prefix}'} by {gateway} on link {index}"
+    body = _route(index, gateway.version, prefix) + attribute(RTA_GATEWAY, gateway.packed)
+    return Request(RTM_NEWROUTE, NLM_F_EXCL_CREATE, body, words)
+
+
+def delete_route(index: int, prefix: IPNetwork) -> Request:
+    """Removes the route to ``prefix`` through a link."""
+    return Request(
+        RTM_DELROUTE, 0, _route(index, prefix.version, prefix), f"route to {prefix} on link {index}"
+    )
+
+
+def _route(index: int, version: int, prefix: IPNetwork | None) -> bytes:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    length = 0 if prefix is None else prefix.prefixlen
+    body = _ROUTE.pack(family, length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+    if prefix is not None:
+        body += attribute(RTA_DST, prefix.network_address.packed)
+    return body + attribute(RTA_OIF, index)
 
 
 class Rtnetlink:

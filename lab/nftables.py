@@ -30,6 +30,7 @@ from lab.netlink import (
 
 NETLINK_NETFILTER: Final = 12
 NFT_MSG_GETRULE: Final = 10 << 8 | 7
+NFPROTO_INET: Final = 1
 NFPROTO_NETDEV: Final = 5
 NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_USERDATA = 1, 2, 4, 7
 NFTA_LIST_ELEM, NFTA_EXPR_NAME, NFTA_EXPR_DATA, NFTA_COUNTER_PACKETS = 1, 1, 2, 2
@@ -92,12 +93,14 @@ def run_steps(netns: int, steps: Sequence[str]) -> None:
             raise PartlyDoneError(error.message, hint=error.hint) from error
 
 
-def rule_counters(netns: int, table: str, chain: str | None = None) -> dict[str, int]:
-    """Packets by rule comment in a netdev table (or one of its chains); equal comments are added up."""
+def rule_counters(
+    netns: int, table: str, chain: str | None = None, family: int = NFPROTO_NETDEV
+) -> dict[str, int]:
+    """Packets by rule comment in a table (or one of its chains); equal comments are added up."""
     selection = attribute(NFTA_RULE_TABLE, table)
     if chain is not None:
         selection += attribute(NFTA_RULE_CHAIN, chain)
-    body = _GENERIC.pack(NFPROTO_NETDEV, 0, 0) + selection
+    body = _GENERIC.pack(family, 0, 0) + selection
     with inside(netns):
         kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     packets: Counter[str] = Counter()

@@ -9,19 +9,26 @@ anything real (``program``, ``fabric``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
 from harness.network.model import Direction, IPAddress, Network, NetworkInterface, VirtualMachine, key
+from lab.plan_edge import check_hosts, edge_keys, edge_port, host_key, host_port, needs_edges, plan_edges
 from lab.plan_model import (
     FABRIC_GATEWAY6,
+    INTERNET,
+    AddressSet,
     Binding,
     ChainKey,
     Context,
+    DropReason,
+    EdgePlan,
     FabricPlan,
+    InternetHost,
     PlanError,
     Port,
+    RouteTarget,
     VNetPlan,
 )
 from lab.plan_routes import connected_peerings, plan_routes
@@ -33,31 +40,53 @@ _NO_PORTS: Mapping[str, int] = MappingProxyType({})
 _MAC = re.compile(r"[0-9a-f]{12}")
 
 
-def build_plan(network: Network, port_ids: Mapping[str, int] = _NO_PORTS) -> FabricPlan:
-    """The plan of ``network``; NICs (keys) in ``port_ids`` keep their port id, new ones get the lowest free.
+def build_plan(
+    network: Network,
+    port_ids: Mapping[str, int] = _NO_PORTS,
+    internet_hosts: Sequence[InternetHost] = (),
+) -> FabricPlan:
+    """The plan of ``network`` and the internet around it.
 
-    Only NICs of VMs get a port. Raises PlanError that names the object which the fabric cannot carry.
+    NICs (and what else has a port) in ``port_ids`` keep their port id, new ones get the lowest free.
+    Only NICs of VMs get a port. VNets have an edge where there is somebody on the internet, or a public
+    IP. Raises PlanError that names the object which the fabric cannot carry.
     """
-    ports = dict(_ports(network, port_ids))
-    bindings = {port.id: _binding(network, network.nics[port.nic]) for port in ports.values()}
+    check_hosts(network, internet_hosts)
+    nics = list(_nics(network))
+    numbers = _numbered(network, [key(nic.id) for _, nic, _ in nics], internet_hosts, port_ids)
+    at_nics = [_port(network, vm, nic, interface, numbers[key(nic.id)]) for vm, nic, interface in nics]
+    bindings = {port.id: _binding(network, network.nics[port.nic]) for port in at_nics}
     addresses: dict[str, dict[IPAddress, int]] = {vnet: {} for vnet in network.vnets}
-    for port in ports.values():
-        _register(addresses[bindings[port.id].context.vnet], port, ports)
+    by_number = {port.id: port for port in at_nics}
+    for port in at_nics:
+        _register(addresses[bindings[port.id].context.vnet], port, by_number)
     contexts = dict.fromkeys(binding.context for binding in bindings.values())
     chains = dict.fromkeys(chain for binding in bindings.values() for chain in _chains(binding))
+    at_hosts = [
+        host_port(host, number, _generated_mac(number))
+        for host in internet_hosts
+        for number in (numbers[host_key(host)],)
+    ]
+    edges = plan_edges(network, _edge_ports(network, numbers), internet_hosts)
     return FabricPlan(
-        ports=ports,
+        ports={port.id: port for port in (*at_nics, *at_hosts)},
         bindings=bindings,
-        vnets={vnet: _vnet(network, vnet, addresses[vnet]) for vnet in network.vnets},
-        routes={context: plan_routes(network, context, addresses) for context in contexts},
+        vnets={
+            **{vnet: _vnet(network, vnet, addresses[vnet]) for vnet in network.vnets},
+            **({INTERNET: _internet(at_hosts, edges.values())} if edges or at_hosts else {}),
+        },
+        routes={
+            context: plan_routes(network, context, addresses, _way_out(edges, context.vnet))
+            for context in contexts
+        },
         chains={chain: plan_chain(network, chain) for chain in chains},
+        edges=edges,
     )
 
 
-def _ports(network: Network, port_ids: Mapping[str, int]) -> Iterator[tuple[int, Port]]:
+def _nics(network: Network) -> Iterator[tuple[VirtualMachine, NetworkInterface, str]]:
+    """Every NIC of a VM, with its interface in the guest."""
     names: dict[str, str] = {}
-    taken = {number for nic, number in port_ids.items() if nic in network.nics}
-    free = (number for number in count(1) if number not in taken)
     for vm in network.vms.values():
         if (other := names.setdefault(vm.name.lower(), vm.id)) != vm.id:
             raise PlanError(
@@ -68,8 +97,48 @@ def _ports(network: Network, port_ids: Mapping[str, int]) -> Iterator[tuple[int,
             nic = network.nics.get(key(nic_key))
             if nic is None:
                 raise PlanError(f"{vm.id}: network interface {nic_key} does not exist")
-            number = port_ids.get(key(nic_key)) or next(free)
-            yield number, _port(network, vm, nic, f"eth{position}", number)
+            yield vm, nic, f"eth{position}"
+
+
+def _numbered(
+    network: Network, nics: Sequence[str], hosts: Sequence[InternetHost], known: Mapping[str, int]
+) -> dict[str, int]:
+    """A port id for everything that has a port: NICs, hosts on the internet, edges on either side."""
+    wanted = [*nics, *(host_key(host) for host in hosts)]
+    if needs_edges(network, hosts):
+        homes = dict.fromkeys(network.subnets[network.nics[nic].subnet].vnet for nic in nics)
+        wanted += [name for vnet in homes for name in edge_keys(vnet)]
+    taken = {known[name] for name in wanted if name in known}
+    free = (number for number in count(1) if number not in taken)
+    return {name: known.get(name) or next(free) for name in wanted}
+
+
+def _edge_ports(network: Network, numbers: Mapping[str, int]) -> dict[str, tuple[Port, Port]]:
+    """The ports inside and outside of every VNet that has an edge."""
+    found = {}
+    for name, vnet in network.vnets.items():
+        inside, outside = (numbers.get(port) for port in edge_keys(name))
+        if inside is not None and outside is not None:
+            found[name] = (
+                edge_port(vnet, inside, _generated_mac(inside), outside=False),
+                edge_port(vnet, outside, _generated_mac(outside), outside=True),
+            )
+    return found
+
+
+def _internet(hosts: Iterable[Port], edges: Iterable[EdgePlan]) -> VNetPlan:
+    """Who has which public address: the first one where several claim it."""
+    addresses = {address: port.id for port in hosts for address, _ in port.addresses}
+    for edge in edges:
+        for address in sorted(edge.public_addresses, key=int):
+            addresses.setdefault(address, edge.outside.id)
+    return VNetPlan(INTERNET, AddressSet(any=True), addresses, frozenset())
+
+
+def _way_out(edges: Mapping[str, EdgePlan], vnet: str) -> RouteTarget:
+    if vnet not in edges:
+        return RouteTarget.drop(DropReason.INTERNET)
+    return RouteTarget.edge(vnet, edges[vnet].inside.id)
 
 
 def _port(network: Network, vm: VirtualMachine, nic: NetworkInterface, interface: str, number: int) -> Port:
@@ -111,9 +180,19 @@ def _prefix_length(network: Network, nic: NetworkInterface, address: IPAddress) 
 
 
 def _mac(nic: NetworkInterface, number: int) -> str:
-    digits = re.sub(r"[-:.]", "", nic.mac).lower() if nic.mac else f"000d3a{number & 0xFFFFFF:06x}"
+    if not nic.mac:
+        return _generated_mac(number)
+    digits = re.sub(r"[-:.]", "", nic.mac).lower()
     if not _MAC.fullmatch(digits):
         raise PlanError(f"{nic.id}: macAddress {nic.mac!r} is not a MAC address")
+    return _with_colons(digits)
+
+
+def _generated_mac(number: int) -> str:
+    return _with_colons(f"000d3a{number & 0xFFFFFF:06x}")
+
+
+def _with_colons(digits: str) -> str:
     return ":".join(digits[place : place + 2] for place in range(0, 12, 2))
 
 

@@ -12,7 +12,15 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from harness.errors import InputError
-from harness.network.model import Access, Direction, IPAddress, PortRange, RuleProtocol, short_name
+from harness.network.model import (
+    Access,
+    Direction,
+    IPAddress,
+    IPNetwork,
+    PortRange,
+    RuleProtocol,
+    short_name,
+)
 from lab.flatten import AddressRange
 
 FABRIC_MAC = "12:34:56:78:9a:bc"
@@ -21,6 +29,8 @@ FABRIC_GATEWAY6 = IPv6Address("fe80::1234:5678:9abc")
 """The IPv6 default gateway of every Azure VM."""
 PLATFORM_ADDRESS = IPv4Address("168.63.129.16")
 """Azure's host VIP: probes, DHCP, DNS (Azure: what-is-ip-address-168-63-129-16)."""
+INTERNET = "internet"
+"""The key of what stands for the internet among the VNets: whoever has an address there has a port in it."""
 MTU = 1500
 
 
@@ -35,6 +45,11 @@ class DropReason(StrEnum):
     NO_ROUTE = "no-route"
     ROUTE_TO_NONE = "route-to-none"
     INTERNET = "no-internet"
+    """Nothing leads to the internet: no edge in this lab, or no outbound method for the sender."""
+    UNTRANSLATED = "forwarded-untranslated"
+    """An appliance sent to the internet what it forwards, with a source that is not its own."""
+    TRANSLATION_GONE = "translation-gone"
+    """Of a flow whose public address was taken away or given to another."""
     MULTICAST = "multicast"
     NO_GATEWAY = "no-virtual-network-gateway"
     NO_SUCH_ADDRESS = "no-such-address"
@@ -52,6 +67,7 @@ class DropReason(StrEnum):
 class Port:
     """One NIC's place in the fabric: link ``p<id>`` there, ``interface`` in the VM.
 
+    Hosts on the internet and edges have ports, too, with a ``nic`` that is a key of their own.
     ``addresses`` holds (address, prefix length that the guest configures): the subnet's for
     IPv4, 128 for IPv6, the primary configuration's first.
     """
@@ -89,6 +105,8 @@ class RouteAction(StrEnum):
     """To the port that has the destination address in ``vnet``."""
     NEXT_HOP = "next-hop"
     """To ``port`` (in ``vnet``), whatever the destination address."""
+    EDGE = "edge"
+    """To the Internet edge of ``vnet``, which has ``port``; from a NIC's own addresses only."""
     DROP = "drop"
 
 
@@ -114,6 +132,10 @@ class RouteTarget:
     @classmethod
     def next_hop(cls, vnet: str, port: int) -> RouteTarget:
         return cls(RouteAction.NEXT_HOP, vnet=vnet, port=port)
+
+    @classmethod
+    def edge(cls, vnet: str, port: int) -> RouteTarget:
+        return cls(RouteAction.EDGE, vnet=vnet, port=port)
 
     @property
     def closed(self) -> bool:
@@ -205,15 +227,92 @@ class VNetPlan:
     forwarded_from: frozenset[str]
 
 
+class OutboundMethod(StrEnum):
+    """By what a private address leaves to the internet, in Azure's order (nat-overview)."""
+
+    NAT_GATEWAY = "nat-gateway"
+    PUBLIC_IP = "public-ip"
+    DEFAULT_ACCESS = "default-outbound-access"
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """The public address that the source becomes; only a public IP carries more than TCP and UDP."""
+
+    method: OutboundMethod
+    address: IPAddress
+
+    @property
+    def ports_only(self) -> bool:
+        return self.method is not OutboundMethod.PUBLIC_IP
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What the edge makes of one private address: outward, and inward if the internet may reach it."""
+
+    address: IPAddress
+    published: IPAddress | None
+    outbound: Outbound | None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """The edge between one VNet and the internet: a machine with a port on either side.
+
+    A VNet has an edge of its own, so that equal private addresses of two VNets never meet.
+    ``space`` is what lies inside.
+    """
+
+    vnet: str
+    inside: Port
+    outside: Port
+    space: tuple[IPNetwork, ...]
+    translations: tuple[Translation, ...]
+
+    @property
+    def public_addresses(self) -> frozenset[IPAddress]:
+        """Everything that the internet finds at this edge."""
+        out = {item.outbound.address for item in self.translations if item.outbound is not None}
+        return frozenset(out | {item.published for item in self.translations if item.published is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class InternetHost:
+    """A machine on the internet: its name in the lab, and its public addresses."""
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class FabricPlan:
-    """Everything that the fabric does, as data."""
+    """Everything that the fabric does, as data.
+
+    ``ports`` are those of the lab's machines: of NICs, and of hosts on the internet, which have no
+    binding. An edge has its ports with it.
+    """
 
     ports: Mapping[int, Port]
     bindings: Mapping[int, Binding]
     vnets: Mapping[str, VNetPlan]
     routes: Mapping[Context, RoutePlan]
     chains: Mapping[ChainKey, tuple[PlannedRule, ...]]
+    edges: Mapping[str, EdgePlan]
+
+    @property
+    def every_port(self) -> tuple[Port, ...]:
+        """The machines' and the edges'."""
+        at_edges = (port for edge in self.edges.values() for port in (edge.inside, edge.outside))
+        return (*self.ports.values(), *at_edges)
+
+    @property
+    def routeless(self) -> dict[int, str]:
+        """Ports to which no effective routes apply -> the VNet (key) in which what they send is delivered."""
+        found = {number: INTERNET for number in self.ports if number not in self.bindings}
+        for edge in self.edges.values():
+            found |= {edge.inside.id: edge.vnet, edge.outside.id: INTERNET}
+        return found
 
     @property
     def has_closed_peerings(self) -> bool:
@@ -227,8 +326,8 @@ class FabricPlan:
 
     @property
     def port_ids(self) -> dict[str, int]:
-        """NIC (key) -> port id; give it to the next ``build_plan`` to keep ids stable."""
-        return {port.nic: port.id for port in self.ports.values()}
+        """NIC (key), or what else has a port -> port id; give it to the next ``build_plan`` to keep ids."""
+        return {port.nic: port.id for port in self.every_port}
 
     def ports_of(self, vm: str) -> tuple[Port, ...]:
         """The ports of a VM, its primary NIC's first."""

@@ -35,10 +35,6 @@ RESERVED = (
 MULTICAST = (IPv4Network("224.0.0.0/4"), IPv6Network("ff00::/8"))
 """Azure carries no multicast (Azure: virtual-networks-faq)."""
 
-INTERNET_EDGE = RouteTarget.drop(DropReason.INTERNET)
-"""Where packets to the Internet go. Address translation has no port in this fabric yet; when it
-has one, this is the only place that has to name it."""
-
 VNetPorts = Mapping[str, Mapping[IPAddress, int]]
 """VNet (key) -> address -> port id."""
 
@@ -73,14 +69,17 @@ def _over(
     )
 
 
-def plan_routes(network: Network, context: Context, ports: VNetPorts) -> RoutePlan:
-    """The routes of all subnets of ``context``, as disjoint ranges per family."""
-    user = list(_user_routes(network, context, ports))
+def plan_routes(network: Network, context: Context, ports: VNetPorts, internet: RouteTarget) -> RoutePlan:
+    """The routes of all subnets of ``context``, as disjoint ranges per family.
+
+    ``internet`` is where next hop Internet leads: to the VNet's edge, or nowhere.
+    """
+    user = list(_user_routes(network, context, ports, internet))
     # a user's own default route takes the reserved ranges too (observed, see harness.policy.routing)
     has_default = any(prefix == DEFAULT_ROUTE[4] for prefix, _ in user)
     system = [
         (prefix, target)
-        for prefix, target in _system_routes(network, network.vnets[context.vnet])
+        for prefix, target in _system_routes(network, network.vnets[context.vnet], internet)
         if not (has_default and prefix in RESERVED and target.reason is DropReason.ROUTE_TO_NONE)
     ]
     routes = [*user, *system]
@@ -93,7 +92,9 @@ def plan_routes(network: Network, context: Context, ports: VNetPorts) -> RoutePl
     )
 
 
-def _system_routes(network: Network, vnet: VirtualNetwork) -> Iterator[tuple[IPNetwork, RouteTarget]]:
+def _system_routes(
+    network: Network, vnet: VirtualNetwork, internet: RouteTarget
+) -> Iterator[tuple[IPNetwork, RouteTarget]]:
     for prefix in vnet.address_space:
         yield prefix, RouteTarget.deliver(key(vnet.id))
     for peering in connected_peerings(vnet):
@@ -105,11 +106,11 @@ def _system_routes(network: Network, vnet: VirtualNetwork) -> Iterator[tuple[IPN
     for prefix in MULTICAST:
         yield prefix, RouteTarget.drop(DropReason.MULTICAST)
     for prefix in DEFAULT_ROUTE.values():
-        yield prefix, INTERNET_EDGE
+        yield prefix, internet
 
 
 def _user_routes(
-    network: Network, context: Context, ports: VNetPorts
+    network: Network, context: Context, ports: VNetPorts, internet: RouteTarget
 ) -> Iterator[tuple[IPNetwork, RouteTarget]]:
     if context.route_table is None:
         return
@@ -117,15 +118,17 @@ def _user_routes(
     if table is None:
         raise PlanError(f"{context.vnet}: route table {context.route_table} does not exist")
     for route in table.routes:
-        yield route.prefix, _user_target(network, context, ports, route)
+        yield route.prefix, _user_target(network, context, ports, internet, route)
 
 
-def _user_target(network: Network, context: Context, ports: VNetPorts, route: Route) -> RouteTarget:
+def _user_target(
+    network: Network, context: Context, ports: VNetPorts, internet: RouteTarget, route: Route
+) -> RouteTarget:
     match route.next_hop_type:
         case NextHopType.VNET_LOCAL:
             return RouteTarget.deliver(context.vnet)
         case NextHopType.INTERNET:
-            return INTERNET_EDGE
+            return internet
         case NextHopType.NONE:
             return RouteTarget.drop(DropReason.ROUTE_TO_NONE)
         case NextHopType.VIRTUAL_NETWORK_GATEWAY:

@@ -1,10 +1,10 @@
-"""A FabricPlan as an nftables program, and the script that turns one program into another.
+"""A FabricPlan as an nftables program.
 
 Pure text. What depends on the network has names made of what it stands for, so that two
 programs of similar networks are similar: chains of routes and NSGs are named after their
 context, sets of addresses and ports after their content (they are never changed, only
-replaced, since nft's interval sets do not like being edited). Not for running nft
-(``nftables``), nor for the fixed chains (``ruleset``).
+replaced, since nft's interval sets do not like being edited). Not for how one program becomes another
+(``program_steps``), nor for the fixed chains (``ruleset``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from lab.ruleset import (
     ADDRESS_TYPE,
     HEADER,
     HEADER_TYPE,
-    INGRESS,
     LEVELS,
     OWN_TYPE,
     PROTOCOLS,
@@ -45,20 +44,13 @@ from lab.ruleset import (
     ethernet_header,
     fixed_chains,
     fixed_containers,
+    foreign_source,
     level_map,
     own_address,
 )
 
-TABLE = "netdev fabric"
-BASE_CHAIN = "ingress"
 FIRST_IFINDEX = 1000
 """Port id + this = the interface index of the port's link, so that rules outlive a link."""
-ANCHOR = "lo"
-"""A link that is always there, so that the base chain does not vanish with its last port."""
-MAX_DEVICES = 200
-"""More than 255 devices in one statement are refused (EFBIG)."""
-MAX_ELEMENTS = 500
-"""In one statement, so that no step is too large to be sent by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ def build_program(plan: FabricPlan, attached: Collection[int] | None = None) -> 
     return Program(
         chains=compiler.chains,
         containers=compiler.containers,
-        links=frozenset(port.link for port in plan.ports.values() if attached is None or port.id in attached),
+        links=frozenset(port.link for port in plan.every_port if attached is None or port.id in attached),
         rule_ids=compiler.rule_ids,
     )
 
@@ -129,7 +121,7 @@ class _Compiler:
                 self._security(chain, rules, family)
 
     def _ports(self) -> None:
-        ports = self.plan.ports.values()
+        ports = self.plan.every_port
         index = {port.id: str(FIRST_IFINDEX + port.id) for port in ports}
         self._map("port", "type iface_index : mark", {index[port.id]: str(port.id) for port in ports})
         self._map("link", "type mark : iface_index", {str(port.id): index[port.id] for port in ports})
@@ -149,8 +141,14 @@ class _Compiler:
                 f"routes{family}",
                 "type mark : verdict",
                 {
-                    str(number): f"goto {_route_chain(binding.context, family)}"
-                    for number, binding in self.plan.bindings.items()
+                    **{
+                        str(number): f"goto {_route_chain(binding.context, family)}"
+                        for number, binding in self.plan.bindings.items()
+                    },
+                    **{
+                        str(number): f"goto {_vnet_chain(vnet, family)}"
+                        for number, vnet in self.plan.routeless.items()
+                    },
                 },
             )
             for level in LEVELS:
@@ -170,11 +168,11 @@ class _Compiler:
                 yield str(number), f"jump {_security_chain(chain, family, protocol)}"
 
     def _vnet(self, vnet: VNetPlan, family: int) -> None:
-        label = _label(vnet.key)
+        name = _vnet_chain(vnet.key, family)
         addresses = {str(a): str(port) for a, port in vnet.addresses.items() if a.version == family}
-        self._map(f"vnet{family}_{label}", f"type {ADDRESS_TYPE[family]} : mark", addresses)
-        self.chains[f"vnet{family}_{label}"] = (
-            f"meta mark set {HEADER[family]} daddr map @vnet{family}_{label} goto to_{family}",
+        self._map(name, f"type {ADDRESS_TYPE[family]} : mark", addresses)
+        self.chains[name] = (
+            f"meta mark set {HEADER[family]} daddr map @{name} goto to_{family}",
             drop(DropReason.NO_SUCH_ADDRESS),
         )
 
@@ -195,6 +193,14 @@ class _Compiler:
             assert target.reason is not None
             return drop_chain(target.reason)
         assert target.vnet is not None
+        if target.action is RouteAction.EDGE:
+            # the edge knows senders by their address, so it must be theirs
+            name = f"edge{family}_{target.port}"
+            self.chains[name] = (
+                f"{foreign_source(family)} {drop(DropReason.UNTRANSLATED)}",
+                f"meta mark set {target.port} goto to_{family}",
+            )
+            return name
         receiver = self.plan.vnets.get(target.vnet)
         if receiver is None:  # peered with, but not part of this network
             return drop_chain(DropReason.NO_SUCH_ADDRESS)
@@ -203,7 +209,7 @@ class _Compiler:
             guard = (*self._own_sources(context.vnet, family), *guard)
         suffix = f"_from_{_label(context.vnet)}" if guard else ""
         if target.action is RouteAction.DELIVER:
-            plain = f"vnet{family}_{_label(target.vnet)}"
+            plain = _vnet_chain(target.vnet, family)
             if guard:
                 self.chains[plain + suffix] = (*guard, f"goto {plain}")
             return plain + suffix
@@ -295,6 +301,10 @@ class _Compiler:
         self.containers[name] = Container(ContainerKind.MAP, f"{declaration};", elements)
 
 
+def _vnet_chain(vnet: str, family: int) -> str:
+    return f"vnet{family}_{_label(vnet)}"
+
+
 def _route_chain(context: Context, family: int) -> str:
     return f"routes{family}_{_context(context)}"
 
@@ -306,95 +316,3 @@ def _context(context: Context) -> str:
 def _security_chain(chain: ChainKey, family: int, protocol: str) -> str:
     direction = "out" if chain.direction is Direction.OUTBOUND else "in"
     return f"nsg_{direction}{family}_{_label(chain.nsg)}_{_context(chain.context)}_{protocol}"
-
-
-# --- from one program to the next
-
-
-def transaction(old: Program | None, new: Program) -> str:
-    """The nft script that turns ``old`` (None: nothing at all) into ``new``.
-
-    Touches what differs, and never the flow state. A link that is gone has left the base chain by
-    itself. Empty when nothing differs.
-    """
-    return "".join(steps(old, new))
-
-
-def steps(old: Program | None, new: Program) -> list[str]:
-    """The same script in pieces that may also be run one after the other, in this order.
-
-    No step leaves a chain without its rules, or an element of both programs missing.
-    """
-    before = old or Program({}, {}, frozenset(), {})
-    gone = [name for name in before.chains if name not in new.chains]
-    parts: list[tuple[str, ...]] = [] if old else [(f"add table {TABLE}",)]
-    parts += [(line,) for line in _declarations(before, new)]
-    for name, rules in new.chains.items():
-        known = before.chains.get(name, ())
-        if known != rules:
-            flush = (f"flush chain {TABLE} {name}",) if known else ()
-            parts.append((*flush, *(f"add rule {TABLE} {name} {rule}" for rule in rules)))
-    parts += _element_changes(before, new)
-    # what goes refers to each other, so that all is emptied before any is deleted
-    parts += [(f"flush chain {TABLE} {name}",) for name in gone if before.chains[name]]
-    parts += [(f"delete chain {TABLE} {name}",) for name in gone]
-    parts += [
-        (f"delete {container.kind} {TABLE} {name}",)
-        for name, container in before.containers.items()
-        if name not in new.containers
-    ]
-    parts += [(line,) for line in _hooks(sorted(new.links - before.links))]
-    if old is None:
-        parts.append((*_hooks([ANCHOR]), *(f"add rule {TABLE} {BASE_CHAIN} {rule}" for rule in INGRESS)))
-    return ["".join(f"{line}\n" for line in part) for part in parts]
-
-
-def _declarations(old: Program, new: Program) -> Iterator[str]:
-    # chains first: nft sends the elements of a new interval map along with its declaration
-    for name in new.chains:
-        if name not in old.chains:
-            yield f"add chain {TABLE} {name}"
-    for name, container in new.containers.items():
-        known = old.containers.get(name)
-        if known is None:
-            yield f"add {container.kind} {TABLE} {name} {{ {container.declaration} }}"
-        else:
-            assert known.declaration == container.declaration, f"{name} cannot change what it holds"
-
-
-def _element_changes(old: Program, new: Program) -> Iterator[tuple[str, ...]]:
-    """Elements to delete and to add; one with another value is both."""
-    for name in dict.fromkeys((*old.containers, *new.containers)):
-        before, after = (side.containers.get(name) for side in (old, new))
-        if after is None and before is not None and before.kind is ContainerKind.SET:
-            continue  # goes as a whole; a map's elements hold references to chains
-        had = {} if before is None or before.dynamic else before.elements
-        gets = {} if after is None or after.dynamic else after.elements
-        differing = [
-            element
-            for element in dict.fromkeys((*had, *gets))
-            if had.get(element, "") != gets.get(element, "")
-        ]
-        for start in range(0, len(differing), MAX_ELEMENTS):
-            piece = differing[start : start + MAX_ELEMENTS]
-            lines = {
-                "delete": [element for element in piece if element in had],
-                "add": [_element(element, gets[element]) for element in piece if element in gets],
-            }
-            yield tuple(
-                f"{verb} element {TABLE} {name} {{ {', '.join(words)} }}"
-                for verb, words in lines.items()
-                if words
-            )
-
-
-def _element(element: str, value: str | None) -> str:
-    return element if value is None else f"{element} : {value}"
-
-
-def _hooks(links: list[str]) -> Iterator[str]:
-    """Adds links to the base chain; repeating the declaration with other devices is how nft adds them."""
-    for start in range(0, len(links), MAX_DEVICES):
-        devices = ", ".join(links[start : start + MAX_DEVICES])
-        hook = f"type filter hook ingress devices = {{ {devices} }} priority 0;"
-        yield f"add chain {TABLE} {BASE_CHAIN} {{ {hook} }}"

@@ -11,7 +11,20 @@ from itertools import count
 from typing import Any
 
 from lab.addresses import AddressPool
-from lab.arm import ASG, NIC, NSG, ROUTE_TABLE, SUCCEEDED, VM, VNET, Resource, child_resource, derived
+from lab.arm import (
+    ASG,
+    NAT_GATEWAY,
+    NIC,
+    NSG,
+    PUBLIC_IP,
+    ROUTE_TABLE,
+    SUCCEEDED,
+    VM,
+    VNET,
+    Resource,
+    child_resource,
+    derived,
+)
 from lab.labfile import LabFile, Nic, Peering, Route, Rule, VNet
 
 
@@ -55,6 +68,16 @@ class _Translation:
                 "routes": [_route(table, route) for route in routes],
             }
             yield self.resource(ROUTE_TABLE, name, properties)
+        for name, public in lab.public_ips.items():
+            content: dict[str, Any] = {
+                "ipAddress": public.address,
+                "publicIPAddressVersion": f"IPv{ip_address(public.address).version}",
+                "publicIPAllocationMethod": "Static",
+            }
+            yield {**self.resource(PUBLIC_IP, name, content), "sku": {"name": public.sku}}
+        for name, gateway in lab.nat_gateways.items():
+            content = {"publicIpAddresses": [self.reference(PUBLIC_IP, gateway.public_ip)]}
+            yield {**self.resource(NAT_GATEWAY, name, content), "sku": {"name": "Standard"}}
         yield from self._machines()
 
     def _vnet(self, name: str, vnet: VNet) -> Resource:
@@ -70,6 +93,10 @@ class _Translation:
                 properties["networkSecurityGroup"] = self.reference(NSG, subnet.nsg)
             if subnet.route_table:
                 properties["routeTable"] = self.reference(ROUTE_TABLE, subnet.route_table)
+            if subnet.nat_gateway:
+                properties["natGateway"] = self.reference(NAT_GATEWAY, subnet.nat_gateway)
+            if subnet.default_outbound_access is not None:
+                properties["defaultOutboundAccess"] = subnet.default_outbound_access
             subnets.append(child_resource(own, "subnets", subnet_name, VNET, properties))
         return self.resource(
             VNET,
@@ -175,6 +202,8 @@ class _Translation:
             }
             if nic.asgs:
                 properties["applicationSecurityGroups"] = [self.reference(ASG, asg) for asg in nic.asgs]
+            if nic.public_ip and ip_address(self.lab.public_ips[nic.public_ip].address).version == family:
+                properties["publicIPAddress"] = self.reference(PUBLIC_IP, nic.public_ip)
             configurations.append(child_resource(own, "ipConfigurations", label, NIC, properties))
         number = next(self._macs)
         mac = f"00-0D-3A-{number >> 16 & 255:02X}-{number >> 8 & 255:02X}-{number & 255:02X}"

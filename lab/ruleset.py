@@ -80,13 +80,14 @@ def own_address(mac: str, address: IPAddress) -> str:
     return f"0x{mac.replace(':', '')} . 0x{address.packed.hex()}"
 
 
-OWN_TYPE = MappingProxyType(
-    {
-        4: "typeof meta mark . @ll,48,48 . @nh,96,32",
-        6: "typeof meta mark . @ll,48,48 . @nh,64,128",
-    }
-)
+_SENDER = {4: "meta mark . @ll,48,48 . @nh,96,32", 6: "meta mark . @ll,48,48 . @nh,64,128"}
+OWN_TYPE = MappingProxyType({family: f"typeof {sender}" for family, sender in _SENDER.items()})
 HEADER_TYPE = "typeof meta mark : @ll,0,96"
+
+
+def foreign_source(family: int) -> str:
+    """The condition that the sending port's NIC does not have the packet's source."""
+    return f"{_SENDER[family]} != @own{family}"
 
 
 class _Header(StrEnum):
@@ -308,10 +309,9 @@ _NEIGHBOURS = ("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router
 def _family_chains(family: int, *, closed_peerings: bool) -> dict[str, tuple[str, ...]]:
     from_port, to_port = _sides(family, closed_peerings=closed_peerings)
     chains = _side_chains(family, from_port) | _side_chains(family, to_port)
-    own = f"meta mark . @ll,48,48 . {'@nh,96,32' if family == 4 else '@nh,64,128'}"
     fragment = _fragment_key(family)
     chains[from_port.name + f"_{family}"] = (
-        f"{own} != @own{family} jump foreign_{family}",
+        f"{foreign_source(family)} jump foreign_{family}",
         *chains[from_port.name + f"_{family}"],
     )
     send = "@ll,0,96 set meta mark map @header fwd to meta mark map @link"

@@ -72,7 +72,10 @@ def await_end(pidfd: int, timeout_ms: int | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NicRecord:
-    """A VM's NIC: its interface in the guest, MAC, addresses with prefix length, ARM id."""
+    """A machine's NIC: its interface in the guest, MAC, addresses with prefix length, ARM id.
+
+    On the internet nothing has an ARM id: it is empty there, as the machine's own is.
+    """
 
     interface: str
     mac: str

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
+from harness.network.balancing import NatGateway
 from harness.network.model import (
     ANY_PORT,
     Access,
@@ -19,6 +20,7 @@ from harness.network.model import (
     NextHopType,
     PeeringState,
     PortRange,
+    PublicIPAddress,
     Route,
     RouteTable,
     RuleProtocol,
@@ -125,6 +127,8 @@ class Builder:
     nsgs: dict[str, NetworkSecurityGroup] = field(default_factory=dict)
     asgs: dict[str, ApplicationSecurityGroup] = field(default_factory=dict)
     tables: dict[str, RouteTable] = field(default_factory=dict)
+    public_ips: dict[str, PublicIPAddress] = field(default_factory=dict)
+    nat_gateways: dict[str, NatGateway] = field(default_factory=dict)
 
     def vnet(self, name: str, *space: str) -> str:
         identifier = arm("virtualNetworks", name)
@@ -140,7 +144,10 @@ class Builder:
         *prefixes: str,
         security: NetworkSecurityGroup | None = None,
         routes: Iterable[Route] = (),
+        nat_gateway: str | None = None,
+        default_outbound: bool | None = None,
     ) -> str:
+        """``nat_gateway`` is the public address of one."""
         vnet_key = key(arm("virtualNetworks", vnet))
         identifier = f"{self.vnets[vnet_key].id}/subnets/{name}"
         table = None
@@ -155,6 +162,8 @@ class Builder:
             tuple(ip_network(prefix) for prefix in prefixes),
             nsg=self._nsg(security),
             route_table=table,
+            nat_gateway=self._nat_gateway(f"nat-{vnet}-{name}", nat_gateway) if nat_gateway else None,
+            default_outbound_access=default_outbound,
         )
         return key(identifier)
 
@@ -167,18 +176,30 @@ class Builder:
         forwarding: bool = False,
         asgs: Iterable[str] = (),
         mac: str | None = None,
+        public: Iterable[str] = (),
+        sku: str = "Standard",
     ) -> str:
-        """A VM with one NIC, or one more NIC of a VM that is known; returns the NIC's key."""
+        """A VM with one NIC, or one more NIC of a VM that is known; returns the NIC's key.
+
+        ``public`` are the public IP addresses of the first ``addresses``, of that ``sku``.
+        """
         vm_id = f"/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/{name}"
         known = self.vms.get(key(vm_id), VirtualMachine(vm_id, name, ()))
         nic_id = arm("networkInterfaces", f"nic-{name}-{len(known.nics)}")
         groups = tuple(self._asg(group) for group in asgs)
+        names = [self._public_ip(f"pip-{name}-{place}", text, sku) for place, text in enumerate(public)]
         self.nics[key(nic_id)] = NetworkInterface(
             nic_id,
             f"nic-{name}-{len(known.nics)}",
             tuple(
                 IpConfiguration(
-                    f"{nic_id}/ip{place}", f"ip{place}", ip_address(address), subnet, place == 0, groups
+                    f"{nic_id}/ip{place}",
+                    f"ip{place}",
+                    ip_address(address),
+                    subnet,
+                    place == 0,
+                    groups,
+                    public_ip=names[place] if place < len(names) else None,
                 )
                 for place, address in enumerate(addresses)
             ),
@@ -222,7 +243,20 @@ class Builder:
             nsgs=dict(self.nsgs),
             asgs=dict(self.asgs),
             route_tables=dict(self.tables),
+            public_ips=dict(self.public_ips),
+            nat_gateways=dict(self.nat_gateways),
         )
+
+    def _public_ip(self, name: str, address: str, sku: str) -> str:
+        identifier = arm("publicIPAddresses", name)
+        self.public_ips[key(identifier)] = PublicIPAddress(identifier, name, ip_address(address), sku)
+        return key(identifier)
+
+    def _nat_gateway(self, name: str, address: str) -> str:
+        identifier = arm("natGateways", name)
+        public = self._public_ip(f"pip-{name}", address, "Standard")
+        self.nat_gateways[key(identifier)] = NatGateway(identifier, name, (public,))
+        return key(identifier)
 
     def _nsg(self, security: NetworkSecurityGroup | None) -> str | None:
         if security is None:

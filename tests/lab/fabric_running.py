@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lab.fabric import Fabric
 from lab.plan import build_plan
-from lab.plan_model import FabricPlan, rule_name
+from lab.plan_model import FabricPlan, InternetHost, rule_name
 from tests.lab.fabric_networks import Builder
 from tests.lab.netns_hosts import Host, hosts
 
@@ -20,12 +20,13 @@ class Running:
     fabric: Fabric
     hosts: dict[str, Host]
     plan: FabricPlan
+    internet: Sequence[InternetHost] = ()
 
     def __getitem__(self, name: str) -> Host:
         return self.hosts[name]
 
     def change(self, builder: Builder) -> None:
-        self.plan = build_plan(builder.build(), self.plan.port_ids)
+        self.plan = build_plan(builder.build(), self.plan.port_ids, self.internet)
         self.fabric.apply(self.plan)
 
     def counted(self, name: str) -> int:
@@ -37,9 +38,10 @@ class Running:
 
 
 @contextmanager
-def running(builder: Builder) -> Iterator[Running]:
-    plan = build_plan(builder.build())
-    with hosts(*(vm.name for vm in builder.vms.values())) as made, Fabric() as fabric:
+def running(builder: Builder, internet: Sequence[InternetHost] = ()) -> Iterator[Running]:
+    plan = build_plan(builder.build(), internet_hosts=internet)
+    names = [*(vm.name for vm in builder.vms.values()), *(host.name for host in internet)]
+    with hosts(*names) as made, Fabric() as fabric:
         fabric.attach(list(plan.ports.values()), {name: host.netns for name, host in made.items()})
         fabric.apply(plan)
-        yield Running(fabric, made, plan)
+        yield Running(fabric, made, plan, internet)

@@ -15,7 +15,7 @@ from lab.netlink import (
     Request,
     Rtnetlink,
     add_address,
-    add_default_route,
+    add_route,
     attribute,
     attributes,
     delete_group,
@@ -79,8 +79,8 @@ def test_many_links_in_batches_with_addresses_and_routes() -> None:
                     link_up(index),
                     add_address(index, ip_address("10.0.0.4"), 24),
                     add_address(index, ip_address("fd00::4"), 128),
-                    add_default_route(index, ip_address("10.0.0.1")),
-                    add_default_route(index, ip_address("fe80::1234:5678:9abc")),
+                    add_route(index, ip_address("10.0.0.1")),
+                    add_route(index, ip_address("fe80::1234:5678:9abc")),
                 ]
             )
             assert Path("/sys/class/net").exists()
@@ -120,4 +120,4 @@ def test_the_kernels_own_words_are_part_of_an_error() -> None:
         Rtnetlink() as here,
         pytest.raises(OSError, match=words),
     ):
-        here.send([add_default_route(1, ip_address("10.9.9.9"))])
+        here.send([add_route(1, ip_address("10.9.9.9"))])

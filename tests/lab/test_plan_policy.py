@@ -30,6 +30,8 @@ from lab.plan_model import (
 from tests.lab.fabric_networks import Builder, nsg, route, rule
 
 VNETS = ("u", "v", "w")
+PROTOCOLS = (Protocol.TCP, Protocol.UDP, Protocol.ICMP)
+"""What the fabric carries."""
 LOOP = "loop"
 
 
@@ -229,7 +231,7 @@ def test_plan_and_policy_engine_agree(seed: int) -> None:
     plan = build_plan(network)
     for _ in range(6):
         source, target = random.sample(sorted(addresses), 2)
-        protocol, port = random.choice(list(Protocol)), random.choice([80, 443, 5000])
+        protocol, port = random.choice(PROTOCOLS), random.choice([80, 443, 5000])
         with_ports = protocol is not Protocol.ICMP
         packet = Packet(
             protocol.value.capitalize(),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from harness.network.model import NetworkSecurityGroup, Route
 from lab.plan import build_plan
 from lab.plan_model import rule_name
-from lab.program import BASE_CHAIN, MAX_DEVICES, MAX_ELEMENTS, Program, build_program, steps, transaction
+from lab.program import Program, build_program
+from lab.program_steps import BASE_CHAIN, MAX_DEVICES, MAX_ELEMENTS, steps, transaction
 from lab.ruleset import INGRESS
 from tests.lab.fabric_networks import Builder, nsg, route, rule
 
