@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import chosen_policy, policy_options, say_unmodelled
+from harness.commands.options import chosen_policy, policy_options, say_undefined_tags, say_unmodelled
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def diff(
     from harness.network.load import load_sources
     from harness.network.snapshot import network_from_sources
     from harness.network.subscriptions import in_one_subscription
+    from harness.policy.changes import ObjectChangeKind
     from harness.policy.difference import Difference
     from harness.report import differences
     from harness.text import plain
@@ -74,7 +75,15 @@ def diff(
         network_from_sources(new, plain(str(after))),
     )
     say_unmodelled(networks[1])
+    say_undefined_tags(networks[1], service_tags)
     difference = Difference(*networks, options=options, service_tags=service_tags)
+    gone = sum(change.kind is ObjectChangeKind.REMOVED for change in difference.objects)
+    if gone:
+        click.echo(
+            f"note: {gone} objects of BEFORE are not in AFTER and count as removed: AFTER must hold the whole"
+            " network, what Terraform does not manage included (as data sources)",
+            err=True,
+        )
     found = difference.changes() if asked is None else list(_of_file(difference, asked))
     for why in difference.unknown:
         click.echo(f"not compared: {plain(why)}", err=True)

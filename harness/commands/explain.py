@@ -83,7 +83,7 @@ def explain(
     from harness.report import explanations
 
     if flow is not None:
-        view = Compiled(loaded(network), options, service_tags)
+        view = Compiled(loaded(network, service_tags), options, service_tags)
         explanation = judge(view, flow, source_port=source_port)
         if as_json:
             explanations.print_json(explanation)
@@ -95,7 +95,7 @@ def explain(
 
     assert flows_file is not None  # one of the two is given
     flows = read_flows(flows_file)
-    view = Compiled(loaded(network), options, service_tags)
+    view = Compiled(loaded(network, service_tags), options, service_tags)
     answers = explanations.answer_all(view, flows, source_port)
     context.exit(explanations.print_lines(answers) if jsonl else explanations.print_table(answers))
 

@@ -85,7 +85,7 @@ def lint(
 
     from harness.policy.compiled import Compiled
 
-    findings = judge(Compiled(loaded(network), options, service_tags), checks)
+    findings = judge(Compiled(loaded(network, service_tags), options, service_tags), checks)
     if sarif_file is not None:
         _write_sarif(findings, checks, network, sarif_file)
     if as_json:

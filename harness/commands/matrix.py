@@ -169,7 +169,7 @@ def matrix(
         )
         check(request)
         options, service_tags = chosen_policy(assumptions, service_tags_file)
-        run(request, Compiled(loaded(snapshot), options, service_tags), _say)
+        run(request, Compiled(loaded(snapshot, service_tags), options, service_tags), _say)
         return
 
     from harness.commands.options import chosen_environment

@@ -99,7 +99,7 @@ def chosen_policy(
     return Options(**chosen), tags
 
 
-def loaded(path: Path) -> Network:
+def loaded(path: Path, service_tags: ServiceTags | None = None) -> Network:
     """The network that a file describes; what was assumed of it goes to standard error. Raises InputError."""
     from harness.network.load import load_sources
     from harness.network.snapshot import network_from_sources
@@ -110,7 +110,32 @@ def loaded(path: Path) -> Network:
         click.echo(f"note: {plain(note)}", err=True)
     network = network_from_sources(sources, plain(str(path)))
     say_unmodelled(network)
+    say_undefined_tags(network, service_tags)
     return network
+
+
+def say_undefined_tags(network: Network, service_tags: ServiceTags | None) -> None:
+    """Service tags in rules that nothing defines, on standard error: no private address is one of theirs."""
+    from harness.network.rules import AZURE_LOAD_BALANCER, INTERNET, VIRTUAL_NETWORK
+    from harness.policy.tags import PLATFORM_TAGS
+    from harness.text import plain
+
+    built_in = {VIRTUAL_NETWORK.lower(), INTERNET.lower(), AZURE_LOAD_BALANCER.lower(), *PLATFORM_TAGS}
+    known = built_in | set(service_tags.tags if service_tags is not None else ())
+    undefined = {
+        tag: rule.id
+        for group in network.nsgs.values()
+        for rule in group.rules
+        for tag in (*rule.source.tags, *rule.destination.tags)
+        if tag.lower() not in known
+    }
+    for tag, rule_id in sorted(undefined.items()):
+        hint = "--service-tags FILE defines Azure's own" if service_tags is None else "not in the tags file"
+        click.echo(
+            f"note: service tag '{plain(tag)}' ({plain(rule_id)}) is not defined ({hint}); private addresses"
+            " are taken to be none of it",
+            err=True,
+        )
 
 
 def say_unmodelled(network: Network) -> None:

@@ -41,7 +41,7 @@ def fixes(network: Network, drop: Drop, decisions: Sequence[Decision]) -> tuple[
     if drop.cause is Cause.ADMIN_RULE and decision.rule_id:
         return _admin_rule(decision.rule_id)
     if drop.cause is Cause.NO_OUTBOUND and decision.object_id:
-        return (subnet_update(decision.object_id, ("nat-gateway", "<nat gateway>")),)
+        return (_way_out(network, decision.object_id),)
     if drop.cause is Cause.APPLIANCE_NOT_FORWARDING and decision.nic_id:
         return (allow_forwarding(decision.nic_id),)
     if drop.cause is Cause.APPLIANCE_UNREACHABLE:
@@ -78,6 +78,15 @@ def _join(network: Network, lacking: Membership) -> tuple[str, ...]:
             ("application-security-groups", asg.id if asg is not None else lacking.asgs[0]),
         ),
     )
+
+
+def _way_out(network: Network, subnet_id: str) -> str:
+    """A NAT gateway for the subnet, or a public address for the one that it has."""
+    subnet = network.subnets.get(key(subnet_id))
+    gateway = network.nat_gateways.get(subnet.nat_gateway or "") if subnet is not None else None
+    if gateway is None:
+        return subnet_update(subnet_id, ("nat-gateway", "<nat gateway>"))
+    return named("network nat gateway update", gateway.id, ("public-ip-addresses", "<public ip>"))
 
 
 def _appliance_address(decision: Decision) -> tuple[str, ...]:

@@ -127,7 +127,8 @@ class Hops:
     def holder(self, vnet: str, route: EffectiveRoute, packet: Packet, goal: End) -> NetworkInterface | None:
         """The NIC in ``vnet`` that a packet is delivered to, or the one behind an internal load balancer."""
         receiver = self._view.holder(vnet, packet.destination)
-        if receiver is None and goal.arrival is not None and packet.destination == goal.address:
+        behind = goal.arrival is not None and goal.public is None and packet.destination == goal.address
+        if receiver is None and behind:
             assert goal.nic is not None  # an arrival has one
             if self._view.vnet_of(goal.nic) == vnet:
                 return goal.nic

@@ -201,7 +201,8 @@ class Journey:
             sender = self._hops.sender(receiver)
 
     def _is_for(self, receiver: NetworkInterface, packet: Packet, goal: End) -> bool:
-        if goal.arrival is not None and receiver is goal.nic and packet.destination == goal.address:
+        inside = goal.arrival is not None and goal.public is None
+        if inside and receiver is goal.nic and packet.destination == goal.address:
             return True
         return any(packet.destination == own.address for own in receiver.ip_configurations)
 

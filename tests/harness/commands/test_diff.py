@@ -159,7 +159,8 @@ def test_a_service_tag_that_nothing_defines(tmp_path: Path) -> None:
     shut = rule("shut", 120, "Deny", "Outbound", protocol="Tcp", ports="25")
     found = run(tmp_path, resources(STORAGE), resources(STORAGE, shut))
     assert found.exit_code == 1
-    assert found.stderr.startswith("not compared: rule 'storage' of network security group 'nsg-web'")
+    assert "note: service tag 'Storage'" in found.stderr
+    assert "not compared: rule 'storage' of network security group 'nsg-web'" in found.stderr
     assert "as far as it can be told" in found.stdout
     shadowed = rule("late", 4000, "Allow", protocol="Tcp", ports="443")
     silent = run(tmp_path, resources(STORAGE), resources(STORAGE, shadowed))

@@ -79,33 +79,16 @@ def told(found: Explanation) -> str:
     return "\n".join(f"    {d.way} {d.access} {d.kind} {d.where}: {d.why}" for d in found.decisions)
 
 
-def is_unsettled(found: Explanation) -> bool:
-    """An answer over a closed peering, from a port that does not know the flow to one that does.
-
-    No document says what Azure does; the fabric lets it pass, the engine asks for explicit rules.
-    """
-    deciding = found.deciding
-    return (
-        found.cause is Cause.PEERING_ACCESS_DISABLED and deciding is not None and deciding.way is Way.RETURN
-    )
-
-
-def is_not_followed(sent: Sent, found: Explanation) -> bool:
-    """Where the engine allows without following the packet to its end, which the packet itself cannot.
-
-    It does not judge the way of an answer from an appliance that translates at the edge back to the sender,
-    and it takes a public address for its machine's own where routes keep the packet from the edge.
-    """
-    if not found.allowed:
-        return False
+def is_not_followed(found: Explanation) -> bool:
+    """The engine does not judge the way of an answer from an appliance that translates at the edge back to
+    the sender; the packet must go it."""
     left = [item.nic_id for item in found.decisions if item.kind is DecisionKind.OUTBOUND]
-    stayed = sent.probe.by_public_ip and sent.probe.source in MACHINES and not left
-    return stayed or any(nic != found.source_nic for nic in left)
+    return found.allowed and any(nic != found.source_nic for nic in left)
 
 
-def agree(sent: Sent, found: Explanation, passed: bool) -> bool:
+def agree(found: Explanation, passed: bool) -> bool:
     """Whether engine and packets say the same, or differ where no agreement is asked for."""
-    return found.allowed is passed or is_unsettled(found) or is_not_followed(sent, found)
+    return found.allowed is passed or is_not_followed(found)
 
 
 def said(net: Network, sent: Sent) -> Explanation | None:
@@ -125,7 +108,7 @@ def expected_and_missing(
     return [
         number
         for number, item in found.items()
-        if item is not None and item.allowed and not agree(sent[number], item, number in seen)
+        if item is not None and item.allowed and not agree(item, number in seen)
     ]
 
 
@@ -146,7 +129,7 @@ def disagreements(machines: Pool, case: Case, tally: Tally) -> list[str]:
         tally.add(item)
         if item is None or item.allowed is (number in seen):
             continue
-        if agree(sent[number], item, number in seen):
+        if agree(item, number in seen):
             tally.set_aside += 1
         else:
             wrong.append(f"{sent[number]}: engine says {item.verdict} {item.cause}\n{told(item)}")

@@ -96,7 +96,7 @@ def test_changes_under_established_flows(
         wrong = [
             f"{sent[number]}: engine says {item.verdict} {item.cause}\n{told(item)}"
             for number, item in found.items()
-            if item is not None and not agree(sent[number], item, number in seen)
+            if item is not None and not agree(item, number in seen)
         ]
         assert not wrong, failure(wrong, case.resources, changed_to)
 

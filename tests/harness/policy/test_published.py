@@ -22,6 +22,7 @@ from tests.harness.policy.edges import (
     web,
     with_balancer,
     with_cloud_service,
+    with_default_outbound,
     with_nat_gateway,
     with_public_ip,
 )
@@ -193,3 +194,12 @@ def test_a_classic_acl_sees_the_translated_client() -> None:
     assert asked((1, "permit", "203.0.113.5/32")).allowed
     assert asked((1, "deny", "203.0.113.5/32")).cause is Cause.ACL_DENY
     assert asked((1, "permit", "10.8.0.0/16")).cause is Cause.ACL_IMPLICIT_DENY
+
+
+def test_the_way_out_that_is_proposed_is_the_one_that_is_missing() -> None:
+    """A subnet with a NAT gateway that has no address needs an address, not another gateway."""
+    plain = servers()
+    shut = with_default_outbound(plain, allowed=False)
+    assert "--nat-gateway '<nat gateway>'" in ask(shut, "web-1", "198.51.100.9", 443).fix[0]
+    without = with_default_outbound(with_nat_gateway(plain, {}), allowed=False)
+    assert "nat gateway update" in ask(without, "web-1", "198.51.100.9", 443).fix[0]
