@@ -21,9 +21,11 @@ setup: ## install what is missing and make .venv
 lab: setup ## raise the local lab and run all scenarios in it
 	@$(BIN)/pytest scenarios $(ARGS)
 
-# Side by side, a file at a time: labs are shared by the tests of a file.
+# Side by side, a file at a time: labs are shared by the tests of a file. One more than there are cores, up to
+# four: half of a lab test is waiting.
+WORKERS := $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
 test: setup ## the project's own tests
-	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/pytest tests -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup ## ruff and mypy, over everything
 	@status=0; \
