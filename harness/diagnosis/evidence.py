@@ -17,7 +17,7 @@ from harness.guest.walk import Ruling, judge
 from harness.model import Evidence, EvidenceKind, Flow, Outcome, Protocol
 from harness.network.model import IPAddress
 from harness.policy.decision import Explanation
-from harness.policy.explain import EPHEMERAL_PORT
+from harness.policy.packet import EPHEMERAL_PORT
 from harness.probe.seen import Answer
 
 

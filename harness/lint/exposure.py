@@ -15,7 +15,6 @@ from harness.azure_cli import nic_update, rule_command
 from harness.lint.boxes import Box, Symbol, left_over
 from harness.lint.finding import Check, Defect, Severity, check
 from harness.lint.matches import (
-    ALL_PORTS,
     DESTINATION_PORT,
     EVERYWHERE,
     NUMBERS,
@@ -33,6 +32,7 @@ from harness.model import Protocol
 from harness.network.addresses import AddressSet, Ranges, common, merged
 from harness.network.model import Access, AdminAccess, Direction, SecurityAdminRule, SecurityRule, key
 from harness.network.rules import INTERNET, VIRTUAL_NETWORK
+from harness.policy.portset import ALL_PORTS
 from harness.policy.tags import INTERNET_SPACE
 
 SERVICES: Mapping[tuple[Protocol, int], str] = {

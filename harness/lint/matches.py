@@ -25,6 +25,7 @@ from harness.network.model import (
 )
 from harness.network.rules import VIRTUAL_NETWORK
 from harness.policy.packet import Packet
+from harness.policy.portset import ALL_PORTS
 from harness.policy.tags import PRIVATE
 
 Rule = SecurityRule | SecurityAdminRule
@@ -34,7 +35,6 @@ DESTINATION_PORT, DESTINATION, SOURCE, PROTOCOL, SOURCE_PORT = range(5)
 """The axes of a rule's box; those that tell rules apart most often come first."""
 
 EVERYWHERE = AddressSet(((0, LAST[4]),), ((0, LAST[6]),))
-ALL_PORTS: Ranges = ((0, 65535),)
 NUMBERS = {protocol: number for number, protocol in enumerate(Protocol)}
 ALL_PROTOCOLS: Ranges = ((0, len(NUMBERS) - 1),)
 WITH_PORTS = merged((number, number) for protocol, number in NUMBERS.items() if protocol.has_ports)

@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from harness.lint.matches import ALL_PORTS, ALL_PROTOCOLS, NUMBERS
+from harness.lint.matches import ALL_PROTOCOLS, NUMBERS
 from harness.lint.survey import Survey
 from harness.network.addresses import Ranges, merged
 from harness.network.balancing import InboundNatRule, LoadBalancingRule
 from harness.network.model import IpConfiguration, NetworkInterface, key
 from harness.policy.balancers import Frontend, is_basic
 from harness.policy.frontends import passages
+from harness.policy.portset import ALL_PORTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from harness.errors import InputError
 from harness.model import Protocol
 from harness.network.addresses import LAST
 from harness.network.model import Access, Direction, NetworkSecurityGroup
+from harness.policy.portset import ALL_PORTS
 from harness.policy.security import CompiledRule, Side, compile_rules
 from harness.policy.tags import TagScope
 from harness.text import plain
@@ -125,7 +126,7 @@ def _addresses(side: Side) -> Sequence[tuple[int, int]]:
 
 
 def _ports(ranges: tuple[tuple[int, int], ...] | None) -> Sequence[tuple[int, int]]:
-    return ((0, 65535),) if ranges is None else ranges
+    return ALL_PORTS if ranges is None else ranges
 
 
 def _for_protocol(rules: Sequence[CompiledRule[SecurityRule]], protocol: Protocol) -> Iterable[int]:

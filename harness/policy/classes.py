@@ -223,9 +223,7 @@ class Classifier:
     @cached_property
     def choices(self) -> int:
         """Among how many appliances a next hop spreads packets, at most."""
-        contexts = {context.key: context for context in map(self._view.context, self._routed_subnets())}
-        routes = ((context.vnet, route) for context in contexts.values() for route in context.routes.active())
-        return max((len(self._view.appliances(vnet, route)) for vnet, route in routes), default=1) or 1
+        return max(map(len, self._next_hops), default=1) or 1
 
     def _acl_ranges(self, family: int) -> Iterator[tuple[int, int]]:
         for service in self._view.network.cloud_services.values():
@@ -255,9 +253,14 @@ class Classifier:
     @cached_property
     def appliances(self) -> tuple[NetworkInterface, ...]:
         """The NICs that routes to virtual appliances lead to."""
-        found: dict[str, NetworkInterface] = {}
+        return tuple({key(nic.id): nic for nics in self._next_hops for nic in nics}.values())
+
+    @cached_property
+    def _next_hops(self) -> tuple[tuple[NetworkInterface, ...], ...]:
+        """For each route that can be taken the appliances that it leads to, often none."""
         contexts = {context.key: context for context in map(self._view.context, self._routed_subnets())}
-        for context in contexts.values():
-            for route in context.routes.active():
-                found |= {key(nic.id): nic for nic in self._view.appliances(context.vnet, route)}
-        return tuple(found.values())
+        return tuple(
+            self._view.appliances(context.vnet, route)
+            for context in contexts.values()
+            for route in context.routes.active()
+        )

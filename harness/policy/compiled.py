@@ -142,17 +142,12 @@ class Compiled:
 
     def holder(self, vnet: str, address: IPAddress) -> NetworkInterface | None:
         """The NIC that has a private address in a virtual network."""
-        found = self._holders.get((vnet, address))
-        return found[0] if found is not None else None
-
-    def configuration(self, vnet: str, address: IPAddress) -> IpConfiguration | None:
-        found = self._holders.get((vnet, address))
-        return found[1] if found is not None else None
+        return self._holders.get((vnet, address))
 
     @cached_property
-    def _holders(self) -> dict[tuple[str, IPAddress], tuple[NetworkInterface, IpConfiguration]]:
+    def _holders(self) -> dict[tuple[str, IPAddress], NetworkInterface]:
         return {
-            (self.vnet_of(nic), configuration.address): (nic, configuration)
+            (self.vnet_of(nic), configuration.address): nic
             for nic in self.network.nics.values()
             for configuration in nic.ip_configurations
         }
@@ -165,6 +160,16 @@ class Compiled:
             for nic in self.network.nics.values()
             for configuration in nic.ip_configurations
         }
+
+    @cached_property
+    def public_holders(self) -> dict[IPAddress, tuple[tuple[NetworkInterface, IpConfiguration], ...]]:
+        """The IP configurations that have a public address of their own, by that address."""
+        found: dict[IPAddress, tuple[tuple[NetworkInterface, IpConfiguration], ...]] = {}
+        for nic, configuration in self.configurations.values():
+            public = self.network.public_ips.get(configuration.public_ip or "")
+            if public is not None and public.address is not None:
+                found[public.address] = (*found.get(public.address, ()), (nic, configuration))
+        return found
 
     @cached_property
     def _peerings(self) -> dict[tuple[str, str], VirtualNetworkPeering]:

@@ -69,7 +69,7 @@ def resolve_ends(view: Compiled, flow: Flow) -> tuple[End, tuple[End, ...]]:
     things have, for ends without a common address family, and where neither end is a NIC.
     """
     network = view.network
-    source, target = _candidates(network, flow.source), _candidates(network, flow.target)
+    source, target = _candidates(view, flow.source), _candidates(view, flow.target)
     family = _family(flow, source, target)
     target_end = _target(network, _of_family(target, family), source)
     source_end = _source(network, _of_family(source, family), target_end)
@@ -113,15 +113,15 @@ def _seen_outside(view: Compiled, flow: Flow, source: End) -> IPAddress:
     return found.addresses[0] if isinstance(found, Outbound) and found.addresses else source.address
 
 
-def _candidates(network: Network, text: str) -> _Candidates:
-    address = _address(text)
+def _candidates(view: Compiled, text: str) -> _Candidates:
+    network, address = view.network, _address(text)
     if address is not None:
         holders = network.holders.get(address, ())
         if holders:
             return _Candidates(text, holders, address)
-        return _Candidates(text, _public_holders(network, address), address, public=True)
+        return _Candidates(text, view.public_holders.get(address, ()), address, public=True)
     if text.startswith("/"):
-        return _Candidates(text, _by_id(network, text))
+        return _Candidates(text, _by_id(view, text))
     vms = network.vms_named(text)
     if not vms:
         raise _unknown(network, text)
@@ -140,26 +140,14 @@ def _address(text: str) -> IPAddress | None:
         return None
 
 
-def _public_holders(network: Network, address: IPAddress) -> tuple[Place, ...]:
-    owned = {name for name, public in network.public_ips.items() if public.address == address}
-    return tuple(
-        (nic, configuration)
-        for nic in network.nics.values()
-        for configuration in nic.ip_configurations
-        if configuration.public_ip in owned
-    )
-
-
-def _by_id(network: Network, text: str) -> tuple[Place, ...]:
-    wanted = key(text)
+def _by_id(view: Compiled, text: str) -> tuple[Place, ...]:
+    network, wanted = view.network, key(text)
     if wanted in network.vms:
         return _places(network, network.vms[wanted])
     if wanted in network.nics:
         return _nic_places(network.nics[wanted])
-    for nic in network.nics.values():
-        for configuration in nic.ip_configurations:
-            if key(configuration.id) == wanted:
-                return ((nic, configuration),)
+    if wanted in view.configurations:
+        return (view.configurations[wanted],)
     raise UnknownNameError(
         f"no VM, network interface or IP configuration of the snapshot has the id {plain(text)}",
         hint=_known(network),

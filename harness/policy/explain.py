@@ -28,12 +28,9 @@ from harness.policy.decision import (
 from harness.policy.ends import End, resolve_ends
 from harness.policy.fix import fixes
 from harness.policy.journey import Journey
-from harness.policy.packet import Packet
+from harness.policy.packet import EPHEMERAL_PORT, Packet
 from harness.policy.ports import Forgiven, State, survives
 from harness.policy.trail import Drop
-
-EPHEMERAL_PORT = 49152
-"""The source port that is assumed: the first of IANA's dynamic range (RFC 6335)."""
 
 _RULES = (DecisionKind.NSG, DecisionKind.ADMIN_RULE)
 

@@ -19,9 +19,7 @@ from harness.network.balancing import InboundNatRule, LoadBalancingRule
 from harness.network.model import IPAddress, key
 from harness.policy.arrival import Arrival, Refusal
 from harness.policy.balancers import Balancers, Frontend, Member, balances
-from harness.policy.portset import other_ports
-
-_EVERY_PORT: Ranges = ((0, 65535),)
+from harness.policy.portset import ALL_PORTS, other_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +197,4 @@ def _nearest(frontend: Frontend, protocol: Protocol, port: int) -> str:
 def _frontend_ports(rule: LoadBalancingRule | InboundNatRule) -> tuple[int, int]:
     if isinstance(rule, InboundNatRule):
         return rule.frontend_ports.first, rule.frontend_ports.last
-    return (rule.frontend_port, rule.frontend_port) if rule.frontend_port else _EVERY_PORT[0]
+    return (rule.frontend_port, rule.frontend_port) if rule.frontend_port else ALL_PORTS[0]

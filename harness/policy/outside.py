@@ -20,10 +20,11 @@ from harness.policy.classes import Axis, Classifier, EndpointClass
 from harness.policy.compiled import Compiled
 from harness.policy.inbound import Published
 from harness.policy.outbound import NoOutbound, outbound_of
+from harness.policy.packet import EPHEMERAL_PORT
 from harness.policy.places import Place, internet_places
 from harness.policy.portmasks import PortMasks
 from harness.policy.porttables import PortTables
-from harness.policy.reachability import CLIENT_PORT, Reachability, carried_over
+from harness.policy.reachability import Reachability, carried_over
 from harness.policy.ways_out import Found, Unknown, WayOut, WaysOut
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class _OneFamily:
             tuple(str(place.address) for place in self._places),
         )
         inside = answer.classes.axis
-        self._in = PortTables(view, axis, inside, self._masks, CLIENT_PORT)
-        self._out = PortTables(view, inside, axis, self._masks, CLIENT_PORT)
+        self._in = PortTables(view, axis, inside, self._masks, EPHEMERAL_PORT)
+        self._out = PortTables(view, inside, axis, self._masks, EPHEMERAL_PORT)
         self._ways = [WaysOut(view, self._places, choice) for choice in range(classifier.choices)]
         self._reasons: dict[str, None] = {}
         self._carried: dict[str, int] = {}

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from harness.model import Protocol
 from harness.network.model import IPAddress
 
+EPHEMERAL_PORT = 49152
+"""The source port that is assumed: the first of IANA's dynamic range (RFC 6335)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Packet:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.model import Protocol
 from harness.network.addresses import Ranges
-from harness.policy.portset import PortSet
+from harness.policy.portset import ALL_PORTS, PortSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class PortMasks:
         if not protocol.has_ports:
             return 1 << self._single[protocol]
         mask = 0
-        for first, last in ((0, 65535),) if ranges is None else ranges:
+        for first, last in ALL_PORTS if ranges is None else ranges:
             begin = bisect_left(self._starts, first)
             end = bisect_left(self._starts, last + 1)
             mask |= (1 << end) - (1 << begin)

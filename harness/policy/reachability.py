@@ -22,6 +22,7 @@ from harness.network.service_tags import ServiceTags
 from harness.policy.classes import Classifier, Endpoint, FamilyClasses, all_endpoints
 from harness.policy.compiled import DOCUMENTED, Compiled, compiled
 from harness.policy.decision import Options
+from harness.policy.packet import EPHEMERAL_PORT
 from harness.policy.paths import GATEWAY, NOWHERE, START, ClosedLeg, Path, Paths
 from harness.policy.portmasks import PortMasks
 from harness.policy.portset import EVERYTHING, NOTHING, PortSet
@@ -31,9 +32,6 @@ from harness.text import plain
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-CLIENT_PORT = 49152
-"""The source port that all flows have: the first of IANA's dynamic range (RFC 6335)."""
 
 _BLOCK = 1 << 21
 """Pairs of classes that are joined at once: what bounds the memory beside the answer itself."""
@@ -170,7 +168,7 @@ def same_machine(one: Endpoint, other: Endpoint) -> bool:
 def reachability(
     network: Network | Compiled,
     *,
-    client_port: int = CLIENT_PORT,
+    client_port: int = EPHEMERAL_PORT,
     options: Options = DOCUMENTED,
     service_tags: ServiceTags | None = None,
     also: Iterable[int] = (),
@@ -184,7 +182,7 @@ def reachability(
     view = network if isinstance(network, Compiled) else compiled(network, options, service_tags)
     endpoints = all_endpoints(view)
     classifier = Classifier(view, endpoints)
-    boundaries = port_boundaries(view).union(also)
+    boundaries = _boundaries(view, classifier).union(also)
     answers = []
     for family in sorted({endpoint.family for endpoint in endpoints}):
         masks = PortMasks(boundaries)
@@ -197,7 +195,11 @@ def reachability(
 
 def port_boundaries(view: Compiled) -> frozenset[int]:
     """Ports at which a rule begins or ends to match, or something is published to the internet."""
-    rules = (rule for found in Classifier(view, all_endpoints(view)).rule_lists for rule in found.rules)
+    return _boundaries(view, Classifier(view, all_endpoints(view)))
+
+
+def _boundaries(view: Compiled, classifier: Classifier) -> frozenset[int]:
+    rules = (rule for found in classifier.rule_lists for rule in found.rules)
     named = [ranges for rule in rules for ranges in (rule.source_ports, rule.destination_ports)]
     named += [way.ports for way in view.publications.all()]
     return frozenset(edge for ranges in named for first, last in ranges or () for edge in (first, last + 1))
@@ -227,12 +229,13 @@ class _Family:
         count = len(self._classes.classes)
         outward, inward = self._outward(), self._inward()
         numbers = np.zeros((count, count), dtype=np.int32)
+        groups_of = [np.array(paths.groups) for paths in self._paths]
         step = max(1, _BLOCK // max(count, 1))
         for begin in range(0, count, step):
             end = min(count, begin + step)
             block = self._masks.common(outward.rows(begin, end), inward.rows(begin, end))
-            for paths in self._paths:
-                rows, groups = paths.rows, np.array(paths.groups)
+            for paths, groups in zip(self._paths, groups_of, strict=True):
+                rows = paths.rows
                 there = rows[groups[begin:end]]
                 back = rows[:, begin:end][groups].T
                 block[(there == NOWHERE) | (back == NOWHERE)] = 0

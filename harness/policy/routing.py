@@ -192,12 +192,6 @@ def _prefixes(service_tags: ServiceTags, tag: str) -> Iterator[IPNetwork]:
         yield kind((first, bits - (last - first).bit_length()))
 
 
-def select_route(routes: Iterable[EffectiveRoute], address: IPAddress) -> EffectiveRoute | None:
-    """The active route with the longest prefix that holds ``address``; None where there is none."""
-    matching = [route for route in routes if route.state is RouteState.ACTIVE and address in route.prefix]
-    return max(matching, key=lambda route: route.prefix.prefixlen, default=None)
-
-
 @dataclass(frozen=True, slots=True)
 class RouteLookup:
     """The active routes of a subnet, for many lookups: one dictionary a prefix length, longest first.

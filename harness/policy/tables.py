@@ -83,7 +83,6 @@ class RuleTable:
         self.source = self._columns(sides[0], sources)
         self.destination = self._columns(sides[1], destinations)
         self._walked: dict[int, Walked] = {}
-        self._numbers: dict[int, int] = {}
 
     def _mask(self, compiled: CompiledRule[SecurityRule] | CompiledRule[SecurityAdminRule],
               client_port: int, reply: bool) -> int:  # fmt: skip

@@ -134,7 +134,7 @@ def members_path(path: Path) -> Path:
 
 def _arrow() -> tuple[Any, Any]:
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise InputError(

@@ -79,7 +79,7 @@ def test_json(snapshot: Path) -> None:
 
 
 def test_files_by_their_endings(snapshot: Path, tmp_path: Path) -> None:
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     for name in ("a.csv", "a.parquet", "a.json", "a.txt", "a.png", "a.svg"):
         found = run(snapshot, "--output", tmp_path / name)

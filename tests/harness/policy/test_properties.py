@@ -14,7 +14,7 @@ from harness.model import Flow, Protocol
 from harness.network.model import Network, key
 from harness.policy.decision import Explanation
 from harness.policy.explain import explain
-from harness.policy.routing import effective_routes, select_route
+from harness.policy.routing import RouteLookup, effective_routes
 from tests.harness.network.builders import (
     machine,
     network,
@@ -221,7 +221,8 @@ def test_route_selection_against_the_reference(found: list[str], number: int) ->
         table("t", *(route(f"r{n}", prefix, "None") for n, prefix in enumerate(found))),
         machine("m", "v/s", "10.0.0.4"),
     )
-    chosen = select_route(effective_routes(net, net.nics[key(nic_id("nic-m"))]), address)
+    routes = RouteLookup.of(effective_routes(net, net.nics[key(nic_id("nic-m"))]))
+    chosen = routes.find(address.version, number)
     system = ["10.0.0.0/16", "0.0.0.0/0"]
     if "0.0.0.0/0" not in found:
         system += ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]

@@ -114,7 +114,7 @@ def test_columns_and_order() -> None:
 def test_csv_json_and_parquet_hold_the_same(
     by_class: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     monkeypatch.setattr(rows_module, "BATCH", 50)
     prediction = predict(random_network(7))
